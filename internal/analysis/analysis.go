@@ -1,0 +1,314 @@
+package analysis
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/blevesearch/segment"
+	"golang.org/x/text/unicode/norm"
+)
+
+// Version names the rules of this package. It grows whenever a stemmer, a stop
+// list or a rule changes so that the same text would give other terms; an
+// index remembers the version that built it.
+const Version = 1
+
+// Undetermined is the language of text whose language is not known or not
+// supported: no stop words, no stemming.
+const Undetermined = "und"
+
+// MaxTermBytes is the longest term, tag excluded. Longer words are dropped and
+// counted: they are encoded data, not language, and would only bloat an index.
+const MaxTermBytes = 128
+
+// A Token is one term of a text and where it stands.
+type Token struct {
+	// Term is the analysed word, tagged with its language: "en:run".
+	Term string
+	// Position counts words from 0, stop words and dropped words included.
+	// Several terms may stand at one position.
+	Position int
+	// Extra marks a term that repeats what another term at this place says
+	// (a part of an identifier, a single character of a pair). It can be
+	// found but does not add to the length of the text.
+	Extra bool
+}
+
+// Length is the number of words the tokens stand for: all but the extra ones.
+func Length(tokens []Token) int {
+	n := 0
+	for i := range tokens {
+		if !tokens[i].Extra {
+			n++
+		}
+	}
+	return n
+}
+
+// An Analyzer turns text into terms. It remembers the terms of the words it
+// has seen, within a bound, so one Analyzer should be kept and shared.
+// It is safe for concurrent use. Make one with [New].
+type Analyzer struct {
+	mu   sync.Mutex
+	idle []*worker
+}
+
+// New returns an Analyzer for all supported languages.
+func New() *Analyzer { return &Analyzer{} }
+
+// Languages returns the languages that Analyze knows, sorted, "und" among them.
+func (a *Analyzer) Languages() []string { return slices.Clone(languageNames) }
+
+// Supported reports whether lang is one of the languages that Analyze knows.
+func Supported(lang string) bool {
+	_, ok := languages[lang]
+	return ok
+}
+
+// Analyze appends the terms of a text that is to be stored to dst. An
+// unsupported lang is treated as "und". dropped counts the words that were too
+// long to be indexed (see [MaxTermBytes]). Invalid UTF-8 separates words.
+func (a *Analyzer) Analyze(lang, text string, dst []Token) (tokens []Token, dropped int) {
+	return a.analyze(lang, text, dst, false)
+}
+
+// AnalyzeQuery is like Analyze for a text that is to be looked for. It differs
+// where the stored terms hold more than one way to find a word: of Chinese,
+// Japanese and Korean, a query looks for pairs of characters and for a single
+// character only if it stands alone.
+func (a *Analyzer) AnalyzeQuery(lang, text string, dst []Token) (tokens []Token, dropped int) {
+	return a.analyze(lang, text, dst, true)
+}
+
+func (a *Analyzer) analyze(lang, text string, dst []Token, query bool) ([]Token, int) {
+	l, ok := languages[lang]
+	if !ok {
+		l = languages[Undetermined]
+	}
+	w := a.acquire()
+	defer a.release(w)
+	w.language, w.query, w.dst, w.position, w.dropped = l, query, dst, 0, 0
+	w.memo = w.memos[l.name]
+	if w.memo == nil {
+		w.memo = make(map[string]word)
+		w.memos[l.name] = w.memo
+	}
+	w.run(clean(text))
+	dst, w.dst = w.dst, nil
+	return dst, w.dropped
+}
+
+// maxIdle bounds the workers that are kept for later calls; each holds its own
+// memory of words, so that analysing takes no lock per word.
+const maxIdle = 8
+
+func (a *Analyzer) acquire() *worker {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if n := len(a.idle); n > 0 {
+		w := a.idle[n-1]
+		a.idle = a.idle[:n-1]
+		return w
+	}
+	return &worker{memos: make(map[string]map[string]word)}
+}
+
+func (a *Analyzer) release(w *worker) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.idle) < maxIdle {
+		a.idle = append(a.idle, w)
+	}
+}
+
+// clean brings text into the form that segmentation expects: valid UTF-8,
+// compatibility forms (ligatures, full-width letters, half-width katakana)
+// resolved, soft hyphens gone, and the invisible joints of words made visible.
+func clean(text string) string {
+	if isASCII(text) {
+		return text
+	}
+	if !utf8.ValidString(text) {
+		text = strings.ToValidUTF8(text, " ")
+	}
+	if !norm.NFKC.IsNormalString(text) {
+		text = norm.NFKC.String(text)
+	}
+	return joints.Replace(text)
+}
+
+// joints: a soft hyphen is a hint to a typesetter. The zero width non-joiner
+// separates a Persian word from its affixes, the zero width space separates
+// words. The typographic apostrophe is an apostrophe.
+var joints = strings.NewReplacer("\u00ad", "", "\u200c", " ", "\u200b", " ", "\ufeff", " ", "\u2060", "", "’", "'", "ʼ", "'")
+
+func isASCII(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
+// maxMemo bounds the words remembered per language and worker. Forty thousand
+// word forms are more than 98 % of the running words of ordinary text.
+const maxMemo = 40_000
+
+// maxMemoWord keeps rare long words out of the memory.
+const maxMemoWord = 40
+
+// A word is what analysing one segment gave.
+type word struct {
+	terms  []Token // positions relative to the word
+	places int     // how many positions the word takes
+	drop   bool    // too long
+}
+
+// A worker analyses one text at a time.
+type worker struct {
+	memos map[string]map[string]word
+
+	language *language
+	memo     map[string]word
+	query    bool
+	dst      []Token
+	position int
+	dropped  int
+
+	values [][]byte
+	types  []int
+	text   []byte
+}
+
+func (w *worker) run(text string) {
+	w.text = append(w.text[:0], text...)
+	// The text is valid UTF-8, for which the segmenter knows no errors.
+	values, types, _, _ := segment.SegmentWordsDirect(w.text, w.values[:0], w.types[:0])
+	offset, run := 0, -1 // start of the segment; of a run of characters, or -1
+	for i, value := range values {
+		if ascii(value) {
+			run = w.flush(run, offset)
+			if types[i] != segment.None {
+				w.word(value)
+			}
+			offset += len(value)
+			continue
+		}
+		// A segment may mix scripts ("Go언어"); a run of characters may go on
+		// through many segments.
+		start := -1 // of a word inside the segment
+		for p := 0; p < len(value); {
+			r, size := utf8.DecodeRune(value[p:])
+			if dense(r) || run >= 0 && unicode.Is(unicode.M, r) {
+				if start >= 0 {
+					w.word(value[start:p])
+					start = -1
+				}
+				if run < 0 {
+					run = offset + p
+				}
+			} else {
+				run = w.flush(run, offset+p)
+				if start < 0 && types[i] != segment.None {
+					start = p
+				}
+			}
+			p += size
+		}
+		if start >= 0 {
+			w.word(value[start:])
+		}
+		offset += len(value)
+	}
+	w.flush(run, offset)
+	w.values, w.types = values, types
+	if cap(w.text) > maxScratch {
+		w.text, w.values, w.types = nil, nil, nil
+	}
+}
+
+// maxScratch is the largest text whose buffers a worker keeps.
+const maxScratch = 1 << 20
+
+// flush appends the pairs of a run of characters, if there is one, and returns
+// -1: there is none any more.
+func (w *worker) flush(start, end int) int {
+	if start >= 0 {
+		w.pairs(w.text[start:end])
+	}
+	return -1
+}
+
+func ascii(b []byte) bool {
+	for _, c := range b {
+		if c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
+// word appends the terms of a segment.
+func (w *worker) word(b []byte) {
+	known, ok := w.memo[string(b)]
+	if !ok {
+		known = w.analyzeWord(string(b))
+		if len(b) <= maxMemoWord {
+			if len(w.memo) >= maxMemo {
+				clear(w.memo)
+			}
+			w.memo[string(b)] = known
+		}
+	}
+	if known.drop {
+		w.dropped++
+	}
+	for _, t := range known.terms {
+		w.dst = append(w.dst, Token{Term: t.Term, Position: w.position + t.Position, Extra: t.Extra})
+	}
+	w.position += known.places
+}
+
+// pairs appends the overlapping pairs of a run of characters. A stored run
+// gives its single characters besides, as extra terms; a run of one character
+// is that character.
+func (w *worker) pairs(run []byte) {
+	previous, n := "", 0
+	for len(run) > 0 {
+		size := cluster(run)
+		c := string(run[:size])
+		run = run[size:]
+		single := Token{Term: "und:" + c, Position: w.position, Extra: true}
+		switch {
+		case n == 0 && len(run) == 0:
+			single.Extra = false
+			w.dst = append(w.dst, single)
+		case !w.query:
+			w.dst = append(w.dst, single)
+		}
+		if n > 0 {
+			w.dst = append(w.dst, Token{Term: "und:" + previous + c, Position: w.position - 1})
+		}
+		previous = c
+		n++
+		w.position++
+	}
+}
+
+// cluster is the length of the first character with the marks that follow it.
+// Endless marks are no character: the rest of them is cut off as another one.
+func cluster(b []byte) int {
+	_, size := utf8.DecodeRune(b)
+	for size < len(b) {
+		r, s := utf8.DecodeRune(b[size:])
+		if !unicode.Is(unicode.M, r) || size+s > MaxTermBytes/2 {
+			break
+		}
+		size += s
+	}
+	return size
+}
