@@ -1,0 +1,89 @@
+package pgdbm
+
+import (
+	"fmt"
+	"reflect"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
+)
+
+// encoded is one statement ready for the wire.
+type encoded struct {
+	values  [][]byte
+	oids    []uint32
+	formats []int16
+}
+
+// binaryResults asks for every column in binary format: a bytea in text format
+// is twice as long, a float loses its last bits or costs more to print.
+var binaryResults = []int16{pgx.BinaryFormatCode}
+
+// encodeArgs turns Go values into parameters. Like pgx's QueryExecModeExec it
+// sends text of unspecified type, so that the server infers the type from the
+// statement ('$1::uuid[]' takes a []string); no description of the statement is
+// needed, hence no second round trip and nothing to cache. Bytes are the
+// exceptions are in binaryType.
+func encodeArgs(m *pgtype.Map, args []any) (encoded, error) {
+	e := encoded{
+		values:  make([][]byte, len(args)),
+		oids:    make([]uint32, len(args)),
+		formats: make([]int16, len(args)),
+	}
+	for i, arg := range args {
+		if arg == nil {
+			continue
+		}
+		format := int16(pgx.TextFormatCode)
+		if e.oids[i] = binaryType(arg); e.oids[i] != 0 {
+			format = pgx.BinaryFormatCode
+		}
+		e.formats[i] = format
+		// A fresh buffer for each: Encode returns nil for NULL, and an empty value
+		// must not be nil.
+		v, err := m.Encode(e.oids[i], format, arg, []byte{})
+		if err != nil {
+			// pgx's text would quote the value.
+			return encoded{}, fmt.Errorf("argument $%d: a Go value of type %T cannot be encoded", i+1, arg)
+		}
+		e.values[i] = v
+	}
+	return e, nil
+}
+
+// binaryType returns the type to declare for arguments that are sent in binary:
+// bytes, which would be twice as long as text, and 16-byte arrays of any name,
+// which are UUIDs and which pgx cannot encode without being told. For all
+// others it returns 0.
+func binaryType(arg any) uint32 {
+	switch arg.(type) {
+	case string, int, int32, int64, bool, float64, []string, []int32, []int64: // the usual ones, without reflection
+		return 0
+	case []byte, *[]byte:
+		return pgtype.ByteaOID
+	case [][]byte:
+		return pgtype.ByteaArrayOID
+	}
+	t := reflect.TypeOf(arg)
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	switch {
+	case isUUID(t):
+		return pgtype.UUIDOID
+	case t.Kind() == reflect.Slice && isUUID(t.Elem()):
+		return pgtype.UUIDArrayOID
+	}
+	return 0
+}
+
+func isUUID(t reflect.Type) bool {
+	return t.Kind() == reflect.Array && t.Len() == 16 && t.Elem().Kind() == reflect.Uint8
+}
+
+// add appends one statement to a wire batch: Parse and Bind of the unnamed
+// statement, Describe, Execute.
+func (e encoded) add(b *pgconn.Batch, sql string) {
+	b.ExecParams(sql, e.values, e.oids, e.formats, binaryResults)
+}
