@@ -87,6 +87,7 @@ func TestLatencies(t *testing.T) {
 		{nil, eval.Latency{}},
 		{upTo(1), eval.Latency{P50: 1, P95: 1, P99: 1}},
 		{upTo(2), eval.Latency{P50: 1, P95: 2, P99: 2}},
+		{upTo(13), eval.Latency{P50: 7, P95: 13, P99: 13}},
 		{upTo(20), eval.Latency{P50: 10, P95: 19, P99: 20}},
 		{upTo(21), eval.Latency{P50: 11, P95: 20, P99: 21}},
 		{upTo(1000), eval.Latency{P50: 500, P95: 950, P99: 990}},
