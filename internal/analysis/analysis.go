@@ -96,7 +96,11 @@ func (a *Analyzer) analyze(lang, text string, dst []Token, query bool) ([]Token,
 		w.memo = make(map[string]word)
 		w.memos[l.name] = w.memo
 	}
-	w.run(clean(text))
+	for text = clean(text); text != ""; {
+		part := text[:partEnd(text)]
+		text = text[len(part):]
+		w.run(part)
+	}
 	dst, w.dst = w.dst, nil
 	return dst, w.dropped
 }
@@ -226,13 +230,25 @@ func (w *worker) run(text string) {
 	}
 	w.flush(run, offset)
 	w.values, w.types = values, types
-	if cap(w.text) > maxScratch {
+	if cap(w.text) > 16*partSize {
 		w.text, w.values, w.types = nil, nil, nil
 	}
 }
 
-// maxScratch is the largest text whose buffers a worker keeps.
-const maxScratch = 1 << 20
+// partSize is how much text is analysed at a time, so that long texts need
+// little memory.
+const partSize = 16 << 10
+
+// partEnd is where a text may be cut without cutting a word.
+func partEnd(text string) int {
+	if len(text) <= partSize {
+		return len(text)
+	}
+	if i := strings.IndexAny(text[partSize:], " \t\n\r"); i >= 0 {
+		return partSize + i
+	}
+	return len(text)
+}
 
 // flush appends the pairs of a run of characters, if there is one, and returns
 // -1: there is none any more.

@@ -31,6 +31,7 @@ func TestAnalyze(t *testing.T) {
 		{"identifier", "en", "foo_bar baz", "en:foo_bar@0 +en:foo@0 +en:bar@1 en:baz@2"},
 		{"camel case", "en", "HTTPServer parseConfig", "en:httpserver@0 +en:http@0 +en:server@1 en:parseconfig@2 +en:pars@2 +en:config@3"},
 		{"no camel case with one letter", "en", "iPhone PhD", "en:iphon@0 en:phd@1"},
+		{"identifier too long as a whole", "en", strings.Repeat("ab_", 60) + "cd", "en:ab@0" + manyParts(60) + " en:cd@60"},
 		{"version", "en", "v1.2.3", "und:v1.2.3@0"},
 		{"numbers", "en", "1,000.5 in 2024, 12,34", "und:1000.5@0 und:2024@2 und:12,34@3"},
 		{"e-mail", "en", "ann@example.com", "en:ann@0 en:exampl@1 en:com@2"},
@@ -75,6 +76,14 @@ func TestAnalyze(t *testing.T) {
 			}
 		})
 	}
+}
+
+func manyParts(n int) string {
+	var b strings.Builder
+	for i := 1; i < n; i++ {
+		fmt.Fprintf(&b, " en:ab@%d", i)
+	}
+	return b.String()
 }
 
 func TestAnalyzeQuery(t *testing.T) {

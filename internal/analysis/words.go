@@ -26,8 +26,10 @@ func (w *worker) analyzeWord(s string) word {
 	if len(parts) < 2 {
 		return w.simpleWord(s)
 	}
-	whole := w.simpleWord(s)
-	inner := w.join(parts)
+	whole, inner := w.simpleWord(s), w.join(parts)
+	if len(whole.terms) == 0 { // too long as a whole, or a stop word
+		return inner
+	}
 	for _, t := range inner.terms {
 		t.Extra = true
 		whole.terms = append(whole.terms, t)
