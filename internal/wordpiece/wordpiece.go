@@ -1,0 +1,290 @@
+// Package wordpiece splits text into the word pieces of BERT's uncased models, which all-MiniLM-L6-v2 uses.
+//
+// The rules are those of the original implementation and of Hugging Face's tokenizers (BertNormalizer, BertPreTokenizer,
+// WordPiece): control characters are dropped, letters are put into lower case and lose their accents (canonical
+// decomposition, non-spacing marks removed), white space parts words, every punctuation mark and every CJK ideograph is a
+// word of its own, and each word is spelt by the longest matching token first, the tokens inside a word being those written
+// with "##". A word that cannot be spelt, or that is longer than 100 characters, is one [UNK].
+//
+// Two things differ from the reference on purpose: names of special tokens in a text, such as "[SEP]", are text; and
+// properties of characters are those of the Unicode version of the Go library, where the reference has an older one.
+//
+// Source: Devlin et al., BERT: Pre-training of Deep Bidirectional Transformers, 2018, section 3 and its tokenization.py;
+// Wu et al., Google's Neural Machine Translation System, 2016, section 4.1.
+package wordpiece
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// maxWordChars is the length beyond which a word is not spelt but unknown.
+const maxWordChars = 100
+
+// Tokenizer splits text by one vocabulary. It is immutable and safe for concurrent use.
+type Tokenizer struct {
+	words  trie // tokens that begin a word
+	inner  trie // tokens written with "##"
+	tokens []string
+	unk    int32
+}
+
+// Token is one word piece and the place it was read from.
+type Token struct {
+	ID         int32
+	Start, End int // byte offsets into the text; combining marks belong to the character before them
+}
+
+// New returns a tokenizer for a vocabulary: the tokens in the order of their ids. The vocabulary must hold "[UNK]" and no
+// token twice.
+func New(vocabulary []string) (*Tokenizer, error) {
+	t := &Tokenizer{tokens: vocabulary, unk: -1}
+	seen := make(map[string]bool, len(vocabulary))
+	var words, inner []entry
+	for i, token := range vocabulary {
+		if token == "" || token == "##" || seen[token] {
+			return nil, fmt.Errorf("vocabulary: token %d, %q, is empty or a repetition", i, token)
+		}
+		seen[token] = true
+		if token == unknown {
+			t.unk = int32(i)
+		}
+		if rest, ok := strings.CutPrefix(token, "##"); ok {
+			inner = append(inner, entry{rest, int32(i)})
+		} else {
+			words = append(words, entry{token, int32(i)})
+		}
+	}
+	if t.unk < 0 {
+		return nil, fmt.Errorf("vocabulary: no token %q", unknown)
+	}
+	t.words, t.inner = newTrie(words), newTrie(inner)
+	return t, nil
+}
+
+// Size returns the number of tokens in the vocabulary.
+func (t *Tokenizer) Size() int { return len(t.tokens) }
+
+// Text returns the token with the given id as the vocabulary writes it, or "" if there is none.
+func (t *Tokenizer) Text(id int32) string {
+	if id < 0 || int(id) >= len(t.tokens) {
+		return ""
+	}
+	return t.tokens[id]
+}
+
+// Count returns the number of word pieces in text, without any special tokens a model adds. It allocates nothing.
+//
+// Counts add up over white space: the count of two texts joined by a space is the sum of their counts.
+func (t *Tokenizer) Count(text string) int {
+	var s scanner
+	return s.scan(t, text, nil)
+}
+
+// Encode returns the ids of the word pieces of text, without any special tokens a model adds.
+func (t *Tokenizer) Encode(text string) []int32 {
+	tokens := t.Tokens(text)
+	ids := make([]int32, len(tokens))
+	for i, token := range tokens {
+		ids[i] = token.ID
+	}
+	return ids
+}
+
+// Tokens returns the word pieces of text with their places in it, without any special tokens a model adds.
+func (t *Tokenizer) Tokens(text string) []Token {
+	tokens := make([]Token, 0, len(text)/4+1)
+	var s scanner
+	s.scan(t, text, &tokens)
+	return tokens
+}
+
+// scanner collects the normalised bytes of the word being read.
+type scanner struct {
+	word   [maxWordChars * utf8.UTFMax]byte
+	size   int                             // bytes in word
+	chars  int                             // characters in word; counts on past maxWordChars, where bytes are no longer kept
+	origin [maxWordChars * utf8.UTFMax]int // for each byte of word where its character began in the text
+}
+
+// scan counts the word pieces of text and, if out is not nil, appends them to it.
+func (s *scanner) scan(t *Tokenizer, text string, out *[]Token) (count int) {
+	for i := 0; i < len(text); {
+		c := text[i]
+		if c < utf8.RuneSelf {
+			switch class := ascii[c]; class {
+			case asciiSpace:
+				count += s.flush(t, i, out)
+			case asciiPunct:
+				count += s.flush(t, i, out)
+				s.add(rune(c), i)
+				count += s.flush(t, i+1, out)
+			case asciiDrop:
+			default: // a letter or digit: its lower case
+				if s.chars < maxWordChars {
+					s.word[s.size] = class
+					s.origin[s.size] = i
+					s.size++
+				}
+				s.chars++
+			}
+			i++
+			continue
+		}
+		r, size := utf8.DecodeRuneInString(text[i:])
+		switch {
+		case r == utf8.RuneError: // U+FFFD itself, or bytes that are not UTF-8
+		case unicode.IsSpace(r) && r != 0x85: // which BERT takes for a control character
+			count += s.flush(t, i, out)
+		case ideograph(r):
+			count += s.flush(t, i, out)
+			count += s.decompose(t, r, i, size, out)
+			count += s.flush(t, i+size, out)
+		case !dropped(r):
+			count += s.decompose(t, r, i, size, out)
+		}
+		i += size
+	}
+	return count + s.flush(t, len(text), out)
+}
+
+// decompose adds the canonical decomposition of r, in lower case and without non-spacing marks, and returns the number of
+// word pieces completed by that.
+//
+// Marks are not sorted by combining class: the few that are neither non-spacing nor of class 0 never meet in a word that
+// the vocabulary can spell.
+func (s *scanner) decompose(t *Tokenizer, r rune, at, size int, out *[]Token) (count int) {
+	if r >= hangulBase && r < hangulEnd { // by arithmetic, not by table: The Unicode Standard, section 3.12
+		i := r - hangulBase
+		s.add(0x1100+i/(21*28), at)
+		s.add(0x1161+i%(21*28)/28, at)
+		if tail := i % 28; tail != 0 {
+			s.add(0x11a7+tail, at)
+		}
+		return 0
+	}
+	var buf [utf8.UTFMax]byte
+	parts := norm.NFD.Properties(buf[:utf8.EncodeRune(buf[:], r)]).Decomposition()
+	if parts == nil {
+		return s.fold(t, r, at, size, out)
+	}
+	for len(parts) > 0 {
+		part, n := utf8.DecodeRune(parts)
+		count += s.fold(t, part, at, size, out)
+		parts = parts[n:]
+	}
+	return count
+}
+
+const (
+	hangulBase = 0xac00
+	hangulEnd  = 0xd7a4
+)
+
+// fold adds one decomposed character, read from size bytes at offset at, unless it is a non-spacing mark. Punctuation is a
+// word of its own; it is looked for only now, since some symbols decompose into punctuation and a mark.
+func (s *scanner) fold(t *Tokenizer, r rune, at, size int, out *[]Token) (count int) {
+	switch {
+	case r < utf8.RuneSelf && ascii[r] == asciiPunct, unicode.IsPunct(r):
+		count = s.flush(t, at, out)
+		s.add(r, at)
+		count += s.flush(t, at+size, out)
+	case !unicode.Is(unicode.Mn, r):
+		s.add(unicode.ToLower(r), at)
+	}
+	return count
+}
+
+// add appends a normalised character to the word.
+func (s *scanner) add(r rune, at int) {
+	if s.chars < maxWordChars {
+		n := utf8.EncodeRune(s.word[s.size:], r)
+		for range n {
+			s.origin[s.size] = at
+			s.size++
+		}
+	}
+	s.chars++
+}
+
+// flush spells the word read so far, which ends before offset end of the text, and begins a new one.
+func (s *scanner) flush(t *Tokenizer, end int, out *[]Token) int {
+	if s.chars == 0 {
+		return 0
+	}
+	word, long := s.word[:s.size], s.chars > maxWordChars
+	s.size, s.chars = 0, 0
+	before := 0
+	if out != nil {
+		before = len(*out)
+	}
+	count := 0
+	for table, at := &t.words, 0; at < len(word) || long; table = &t.inner {
+		id, n := int32(-1), 0
+		if !long {
+			id, n = table.longest(word[at:])
+		}
+		if n == 0 { // unknown: the word as a whole is, whatever was spelt of it
+			if out != nil {
+				*out = append((*out)[:before], Token{t.unk, s.origin[0], end})
+			}
+			return 1
+		}
+		at += n
+		count++
+		if out != nil {
+			next := at // several pieces may come from one character, such as a Hangul syllable
+			for next < len(word) && s.origin[next] == s.origin[at-1] {
+				next++
+			}
+			stop := end
+			if next < len(word) {
+				stop = s.origin[next]
+			}
+			*out = append(*out, Token{id, s.origin[at-n], stop})
+		}
+	}
+	return count
+}
+
+// Classes of ASCII characters; any other value is a letter or digit in lower case.
+const (
+	asciiDrop  = 0
+	asciiSpace = 1
+	asciiPunct = 2
+)
+
+// ascii holds the class of each ASCII character, or its lower case.
+var ascii = func() (table [utf8.RuneSelf]byte) {
+	for c := range table {
+		switch {
+		case c == ' ' || c == '\t' || c == '\n' || c == '\r':
+			table[c] = asciiSpace
+		case c < ' ' || c == 0x7f:
+			table[c] = asciiDrop
+		case c >= 'A' && c <= 'Z':
+			table[c] = byte(c) + 'a' - 'A'
+		case c >= 'a' && c <= 'z' || c >= '0' && c <= '9':
+			table[c] = byte(c)
+		default:
+			table[c] = asciiPunct
+		}
+	}
+	return table
+}()
+
+// ideograph reports whether r is in one of the blocks of CJK ideographs that BERT sets apart. Hangul, kana and the letters
+// of other languages are not among them, nor, as in Hugging Face's tokenizers, the first 256 ideographs of extension E.
+func ideograph(r rune) bool {
+	return r >= 0x4e00 && r <= 0x9fff || r >= 0x3400 && r <= 0x4dbf || r >= 0xf900 && r <= 0xfaff ||
+		r >= 0x20000 && r <= 0x2a6df || r >= 0x2a700 && r <= 0x2b81f || r >= 0x2b920 && r <= 0x2ceaf || r >= 0x2f800 && r <= 0x2fa1f
+}
+
+// dropped reports whether r is removed from the text: control, format and private characters.
+func dropped(r rune) bool {
+	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co)
+}
