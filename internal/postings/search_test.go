@@ -1,9 +1,11 @@
 package postings
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -185,4 +187,132 @@ func (h *history) sources(t *testing.T) []Source {
 		list = append(list, Source{Low: s.Low, High: s.High, Dead: h.dead, Lookup: in.Lookup})
 	}
 	return list
+}
+
+// TestDocumentFrequencyIsThatOfTheLiving checks that neither a filter nor the
+// dead change scores.
+func TestDocumentFrequencyIsThatOfTheLiving(t *testing.T) {
+	t.Parallel()
+	docs := []Doc{doc(0, "a", "b"), doc(1, "a"), doc(2, "b", "c", "d"), doc(3, "a", "c")}
+	q := Query{Terms: []Weighted{{"a", 1}, {"c", 2}}}
+	stats := Stats{Documents: 4, Length: 8}
+	want := Exhaustive(q, docs, Options{})
+
+	dead := NewSet(4, 5, 9000)
+	all := append(slices.Clone(docs), doc(4, "a", "a", "c"), doc(5, "c"))
+	got, err := Search(q, []Source{source(t, dead, all...)}, stats, Options{})
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("with dead documents: %v (-want +got):\n%s", err, diff)
+	}
+	got, err = Search(q, []Source{source(t, dead, all...)}, stats, Options{Allowed: NewSet(3, 5)})
+	if err != nil || len(got) != 1 || got[0] != want[slices.IndexFunc(want, func(s Scored) bool { return s.Ordinal == 3 })] {
+		t.Errorf("filtered: %v, %v; want that of %v", got, err, want)
+	}
+}
+
+func TestSearchKeepsTies(t *testing.T) {
+	t.Parallel()
+	var docs []Doc
+	for i := range 5000 {
+		words := []string{"a"}
+		if i%1000 == 7 {
+			words = []string{"a", "a"}
+		}
+		docs = append(docs, doc(uint64(i), words...))
+	}
+	q := Query{Terms: []Weighted{{"a", 1}}}
+	stats := Stats{Documents: 5000, Length: 5005}
+	for depth, want := range map[int]int{3: 5, 5: 5, 6: 5000, 0: 5000, -1: 5000} {
+		got, err := Search(q, []Source{source(t, nil, docs...)}, stats, Options{Depth: depth})
+		if err != nil || len(got) != want {
+			t.Errorf("depth %d: %d hits, %v; want %d", depth, len(got), err, want)
+		}
+	}
+}
+
+func TestSearchOfNothing(t *testing.T) {
+	t.Parallel()
+	src := []Source{source(t, nil, doc(0, "a"))}
+	for name, q := range map[string]Query{
+		"no terms":     {},
+		"unknown term": {Terms: []Weighted{{"z", 1}}},
+		"no weight":    {Terms: []Weighted{{"a", 0}}},
+	} {
+		if got, err := Search(q, src, Stats{Documents: 1, Length: 1}, Options{}); err != nil || len(got) != 0 {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+	}
+	q := Query{Terms: []Weighted{{"a", 1}}}
+	if got, err := Search(q, nil, Stats{}, Options{}); err != nil || len(got) != 0 {
+		t.Errorf("no segments: %v, %v", got, err)
+	}
+	// Statistics that cannot be true make no negative scores.
+	if got, err := Search(q, src, Stats{Documents: -5}, Options{}); err != nil || len(got) != 1 || got[0].Score <= 0 {
+		t.Errorf("wrong statistics: %v, %v", got, err)
+	}
+}
+
+func TestSearchReturnsErrors(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("broken")
+	good := source(t, nil, doc(0, "a", "b"))
+	fails := good
+	fails.Lookup = func(string) (Block, bool, error) { return Block{}, false, broken }
+	bare := good
+	bare.Lookup = func(term string) (Block, bool, error) {
+		b, ok, err := good.Lookup(term)
+		b.Positions = nil
+		return b, ok, err
+	}
+	narrow := good
+	narrow.High = narrow.Low
+	q := Query{Terms: []Weighted{{"a", 1}}, Phrases: []Phrase{{{{"a", 0}, {"b", 1}}}}}
+	for _, tt := range []struct {
+		name   string
+		source Source
+		want   error
+	}{{"a store that fails", fails, broken}, {"no positions", bare, ErrCorrupt}, {"ordinals beyond the range", narrow, ErrCorrupt}} {
+		// The searcher's memory is reused: nothing of the failure may stay.
+		if _, err := Search(q, []Source{tt.source}, Stats{Documents: 1, Length: 2}, Options{}); !errors.Is(err, tt.want) {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		if got, err := Search(q, []Source{good}, Stats{Documents: 1, Length: 2}, Options{}); err != nil || len(got) != 1 {
+			t.Errorf("after %s: %v, %v", tt.name, got, err)
+		}
+	}
+}
+
+// TestSearchFarOrdinals checks that a range of billions of ordinals, as after a
+// long history, costs nothing.
+func TestSearchFarOrdinals(t *testing.T) {
+	t.Parallel()
+	docs := []Doc{doc(7, "a"), doc(1<<40, "a", "b"), doc(1<<41, "b")}
+	q := Query{Terms: []Weighted{{"a", 1}, {"b", 1}}}
+	got, err := Search(q, []Source{source(t, NewSet(9), docs...)}, Stats{Documents: 3, Length: 4}, Options{})
+	if diff := cmp.Diff(Exhaustive(q, docs, Options{}), got); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+}
+
+func TestSearchIsSafeForConcurrentUse(t *testing.T) {
+	t.Parallel()
+	h := newHistory(99)
+	for range 30 {
+		h.step(t)
+	}
+	sources, stats := h.sources(t), h.stats()
+	var wg sync.WaitGroup
+	for range 8 {
+		q := h.query()
+		want := Exhaustive(q, h.docs, Options{Depth: 5})
+		wg.Go(func() {
+			for range 50 {
+				got, err := Search(q, sources, stats, Options{Depth: 5})
+				if err != nil || !cmp.Equal(got, want) {
+					t.Errorf("got %v, %v; want %v", got, err, want)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
