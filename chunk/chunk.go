@@ -1,0 +1,62 @@
+package chunk
+
+import (
+	"context"
+	"errors"
+)
+
+// ErrInvalidUTF8 is wrapped in the error returned for a text that is not valid UTF-8.
+var ErrInvalidUTF8 = errors.New("text is not valid UTF-8")
+
+// Text is what is to be cut.
+type Text struct {
+	// Content is the text, valid UTF-8. Line ends may be of any kind; a byte order mark is kept.
+	Content string
+	// Type is the label of the document type, such as "markdown", "code" or "email". It chooses the structure that is
+	// looked for and the sizes; an empty or unknown label is treated as "text".
+	Type string
+}
+
+// Piece is one passage of a text. The passage itself is Content[Start:End].
+type Piece struct {
+	// Start and End are byte offsets into the text, on borders of characters. A piece is never empty and neither begins nor
+	// ends with white space.
+	Start, End int
+	// Level is 0 for a leaf, which is what gets embedded and searched, and 1 for a parent, which is context.
+	Level int
+	// Parent is the index, in the same result, of the parent that covers the piece, or -1.
+	Parent int
+	// Heading is the path of headings in force at Start, outermost first, without mark-up. The slice may be shared between
+	// pieces and must not be changed.
+	Heading []string
+	// Tokens is the number of tokens in the piece as the chunker counts them.
+	Tokens int
+}
+
+// Chunker cuts a text into pieces. Implementations are deterministic and safe for concurrent use.
+//
+// The leaves of a result come in the order of the text and do not overlap. Together they hold everything but white space:
+// nothing else lies before the first, between two, or after the last. A parent covers a run of two or more leaves exactly,
+// from the start of the first to the end of the last, stands before them in the result, and overlaps no other parent. A text
+// without anything but white space has no pieces.
+type Chunker interface {
+	Chunk(ctx context.Context, t Text) ([]Piece, error)
+	// Signature names the way of cutting. It changes whenever the same text might be cut differently, so that whoever
+	// stored the signature beside the pieces knows when to cut again.
+	Signature() string
+}
+
+// Func makes a Chunker of a function. Its signature is Name, which should carry a version.
+type Func struct {
+	Name string
+	Cut  func(ctx context.Context, t Text) ([]Piece, error)
+}
+
+// Chunk calls Cut.
+func (f Func) Chunk(ctx context.Context, t Text) ([]Piece, error) { return f.Cut(ctx, t) }
+
+// Signature returns Name.
+func (f Func) Signature() string { return f.Name }
+
+// Counter returns the number of tokens in a text. It must be deterministic and safe for concurrent use.
+type Counter func(text string) int

@@ -1,0 +1,38 @@
+// Package chunk cuts texts into passages: leaves, which are embedded and searched, and parents, which are their context.
+//
+// [Hierarchical] is the chunker to use; its zero value is ready. [Chunker] is the contract any other one fulfils, [Func]
+// makes one of a function.
+//
+//	pieces, err := chunk.Hierarchical{}.Chunk(ctx, chunk.Text{Content: text, Type: "markdown"})
+//
+// # What a leaf is
+//
+// Leaves hold the whole text but white space, each passage once. A leaf has at most 220 tokens, as a larger one would be cut
+// off by the embedder, and comes as near as the structure allows to the size aimed at for its document type:
+//
+//	type                                               leaf   parent
+//	text, markdown, html, pdf, docx, report, unknown    160      600
+//	business_report                                     160      600
+//	legal_document                                      150      600
+//	code, technical_doc                                 165      700
+//	email                                               120      450
+//	presentation, chat                                  100      400
+//
+// A single block (paragraph, list item, table, function) is kept whole up to half over the size aimed at, within the limit.
+// What does not fit is cut at the next lower level: lines and sentences, clauses, words, and user-perceived characters last.
+//
+// # Structure
+//
+// Text has paragraphs, parted by empty lines. Markdown is read by a CommonMark parser: headings open sections, lists fall
+// into items, tables into rows, and fenced code is cut like code. Code is cut at empty lines and at the least indented lines
+// first. A leaf never holds the end of one section and the beginning of another, unless both are tiny, whole and of the same
+// parent. A heading belongs to what stands under it.
+//
+// Parents join two or more leaves: a section as a whole where it has the size, else neighbouring leaves of one section, or
+// small sections of one parent.
+//
+// # Edits
+//
+// Cuts depend on the text near them and not on the distance from the beginning, so that the passages, and with them ids and
+// vectors, away from an edit stay as they are: an edit inside a paragraph changes at most three leaves outside of it.
+package chunk

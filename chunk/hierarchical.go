@@ -1,0 +1,245 @@
+package chunk
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/llmemory/llmemory/internal/wordpiece"
+)
+
+// version is part of the signature. It goes up with every change that may cut any text differently.
+const version = 1
+
+// DefaultMaxLeafTokens leaves room in the 256 word pieces of all-MiniLM-L6-v2 for the document's name and headings.
+const DefaultMaxLeafTokens = 220
+
+// maxTokenBytes bounds a leaf in bytes as well: it is never longer than this times its token limit. Tokenizers have words
+// they cannot spell, however long, as one unknown token, and white space counts for nothing.
+const maxTokenBytes = 16
+
+// Size is how large the pieces of one document type should be, in tokens. Zero fields take the default.
+type Size struct {
+	// Leaf is the size aimed at. Leaves may exceed it by half, so that more paragraphs, tables and functions stay whole, but
+	// never MaxLeafTokens. An aim above three quarters of that is lowered to it.
+	Leaf int
+	// Parent is the size aimed at for parents, which may exceed it by half.
+	Parent int
+}
+
+// Hierarchical cuts at the structure of the text: sections, paragraphs, list items, sentences, and smaller things only where
+// these do not fit. See the package comment for the rules. The zero value is ready for use.
+type Hierarchical struct {
+	// MaxLeafTokens is the limit no leaf exceeds, except by a single character that has more tokens. Defaults to
+	// [DefaultMaxLeafTokens].
+	MaxLeafTokens int
+	// Sizes replaces the sizes of single document types. Those of "text" are also for labels that have none here or by
+	// default.
+	Sizes map[string]Size
+	// Count counts tokens as the embedder does. Defaults to the word pieces of all-MiniLM-L6-v2. Counts should add up
+	// roughly when texts are joined; the limit is kept even where they do not.
+	Count Counter
+	// CountName names Count in the signature, as a function has no name of its own. Two chunkers that count differently
+	// must be named differently. It is required with Count.
+	CountName string
+}
+
+// sizes are the defaults by document type. Short turns and slides make small passages; code and reference documentation
+// are cut larger, as a function or a procedure that is cut in two is hard to read.
+var sizes = map[string]Size{
+	"text":            {160, 600},
+	"markdown":        {160, 600},
+	"html":            {160, 600},
+	"pdf":             {160, 600},
+	"docx":            {160, 600},
+	"report":          {160, 600},
+	"unknown":         {160, 600},
+	"code":            {165, 700},
+	"technical_doc":   {165, 700},
+	"legal_document":  {150, 600},
+	"business_report": {160, 600},
+	"email":           {120, 450},
+	"chat":            {100, 400},
+	"presentation":    {100, 400},
+}
+
+// Validate returns all faults of the configuration in one error, or nil.
+func (h Hierarchical) Validate() error {
+	var errs []error
+	if h.MaxLeafTokens < 0 {
+		errs = append(errs, fmt.Errorf("MaxLeafTokens is %d: must not be negative", h.MaxLeafTokens))
+	}
+	for _, name := range slices.Sorted(maps.Keys(h.Sizes)) {
+		if s := h.Sizes[name]; s.Leaf < 0 || s.Parent < 0 {
+			errs = append(errs, fmt.Errorf("Sizes[%q] is %+v: must not be negative", name, s))
+		}
+	}
+	if (h.Count == nil) != (h.CountName == "") {
+		errs = append(errs, errors.New("Count and CountName must be set together"))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("chunk.Hierarchical: %w", err)
+	}
+	return nil
+}
+
+// Signature names the algorithm, its version, and every setting that differs from the default.
+func (h Hierarchical) Signature() string {
+	var b strings.Builder
+	b.WriteString("hierarchical/" + strconv.Itoa(version))
+	b.WriteString(";max=" + strconv.Itoa(h.max()))
+	if h.CountName != "" {
+		b.WriteString(";count=" + strconv.Quote(h.CountName))
+	}
+	for _, name := range slices.Sorted(maps.Keys(h.Sizes)) {
+		fmt.Fprintf(&b, ";%q=%d,%d", name, h.Sizes[name].Leaf, h.Sizes[name].Parent)
+	}
+	return b.String()
+}
+
+func (h Hierarchical) max() int {
+	if h.MaxLeafTokens > 0 {
+		return h.MaxLeafTokens
+	}
+	return DefaultMaxLeafTokens
+}
+
+// size returns the sizes for a document type with defaults filled in and the limit applied.
+func (h Hierarchical) size(label string) Size {
+	standard, known := sizes[label]
+	own, set := h.Sizes[label]
+	if !known {
+		standard = sizes["text"]
+		if !set {
+			own = h.Sizes["text"]
+		}
+	}
+	size := Size{Leaf: cmp.Or(own.Leaf, standard.Leaf), Parent: cmp.Or(own.Parent, standard.Parent)}
+	size.Leaf = max(1, min(size.Leaf, h.max()*3/4))
+	return size
+}
+
+// Chunk cuts t. It fails for a faulty configuration, a text that is not UTF-8 (see [ErrInvalidUTF8]), and when ctx ends.
+func (h Hierarchical) Chunk(ctx context.Context, t Text) ([]Piece, error) {
+	if err := h.Validate(); err != nil {
+		return nil, err
+	}
+	if !utf8.ValidString(t.Content) {
+		return nil, fmt.Errorf("chunk: %w", ErrInvalidUTF8)
+	}
+	count, size, limit := h.Count, h.size(t.Type), h.max()
+	if count == nil {
+		count = wordpiece.Default().Count
+	}
+	b := &builder{
+		ctx: ctx, text: t.Content, count: count,
+		max: limit, keep: min(limit, size.Leaf*3/2), crumb: min(12, limit/8), tiny: size.Leaf * 2 / 5,
+	}
+	var outline outline
+	var err error
+	switch t.Type {
+	case "markdown":
+		outline, err = b.markdown()
+	case "code":
+		err = b.code(0, len(t.Content), blockStrength)
+	default:
+		err = b.paragraphs(0, len(t.Content))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("chunk: %w", err)
+	}
+	packer := packer{units: b.units, target: size.Leaf, max: b.keep}
+	packer.sections(0, len(b.units))
+	leaves, err := b.leaves(packer.cuts)
+	if err != nil {
+		return nil, fmt.Errorf("chunk: %w", err)
+	}
+	return assemble(leaves, size.Parent, outline), nil
+}
+
+// leaves measures what the packer put together, and cuts again what turns out larger than the limit: counts of joined texts
+// need not be the sum of their parts' counts.
+func (b *builder) leaves(cuts []int) ([]unit, error) {
+	var out []unit
+	var emit func(lo, hi int) error
+	emit = func(lo, hi int) error {
+		if err := b.ctx.Err(); err != nil {
+			return err
+		}
+		u := b.units[lo]
+		u.end = b.units[hi-1].end
+		u.cost = b.measure(u.start, u.end, -1)
+		if u.cost <= b.max || hi-lo == 1 {
+			u.cost = b.count(b.text[u.start:u.end])
+			out = append(out, u)
+			return nil
+		}
+		at := strongest(b.units, lo, hi)
+		if err := emit(lo, at); err != nil {
+			return err
+		}
+		return emit(at, hi)
+	}
+	for i, lo := range cuts {
+		hi := len(b.units)
+		if i+1 < len(cuts) {
+			hi = cuts[i+1]
+		}
+		if err := emit(lo, hi); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// strongest returns the index in (lo, hi) of the strongest border, of several the one nearest to the middle.
+func strongest(units []unit, lo, hi int) int {
+	best := lo + 1
+	distance := func(i int) int { return max(i-lo, hi-i) }
+	for i := lo + 2; i < hi; i++ {
+		if s := units[i].strength; s > units[best].strength || s == units[best].strength && distance(i) < distance(best) {
+			best = i
+		}
+	}
+	return best
+}
+
+// assemble makes the result: leaves with their headings, and parents before the leaves they cover.
+func assemble(leaves []unit, parentTarget int, outline outline) []Piece {
+	if len(leaves) == 0 {
+		return nil
+	}
+	groups := packer{units: leaves, target: parentTarget, max: parentTarget * 3 / 2}
+	groups.parents(0, len(leaves))
+	pieces := make([]Piece, 0, len(leaves)+len(groups.cuts))
+	for i, lo := range groups.cuts {
+		hi := len(leaves)
+		if i+1 < len(groups.cuts) {
+			hi = groups.cuts[i+1]
+		}
+		parent := -1
+		if hi-lo > 1 {
+			parent = len(pieces)
+			tokens := 0
+			for _, leaf := range leaves[lo:hi] {
+				tokens += leaf.cost
+			}
+			pieces = append(pieces, Piece{
+				Start: leaves[lo].start, End: leaves[hi-1].end, Level: 1, Parent: -1,
+				Heading: outline.at(leaves[lo].start), Tokens: tokens,
+			})
+		}
+		for _, leaf := range leaves[lo:hi] {
+			pieces = append(pieces, Piece{
+				Start: leaf.start, End: leaf.end, Parent: parent, Heading: outline.at(leaf.start), Tokens: leaf.cost,
+			})
+		}
+	}
+	return pieces
+}

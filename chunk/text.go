@@ -1,0 +1,214 @@
+package chunk
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/clipperhouse/uax29/v2/sentences"
+)
+
+// line is the range of one line without its end.
+type line struct{ start, end int }
+
+// lines calls yield for each line of text[start:end]: LF, CR LF, CR, form feed, and Unicode's line and paragraph separators
+// end one.
+func (b *builder) lines(start, end int, yield func(line) error) error {
+	for at := start; at < end; {
+		stop, next := end, end
+		if n := strings.IndexAny(b.text[at:end], "\n\r\f\u0085\u2028\u2029"); n >= 0 {
+			stop = at + n
+			_, size := utf8.DecodeRuneInString(b.text[stop:])
+			next = stop + size
+			if b.text[stop] == '\r' && next < end && b.text[next] == '\n' {
+				next++
+			}
+		}
+		if err := yield(line{at, stop}); err != nil {
+			return err
+		}
+		at = next
+	}
+	return nil
+}
+
+// paragraphs cuts text[start:end] at empty lines.
+func (b *builder) paragraphs(start, end int) error {
+	var (
+		from, to  = -1, -1 // the paragraph being read
+		rows      int      // its lines
+		empty     int      // empty lines since the paragraph before
+		lastTitle bool     // whether the paragraph before looks like a title
+		lastLead  bool     // whether it ends with a colon
+	)
+	flush := func() error {
+		if from < 0 {
+			return nil
+		}
+		s := blockStrength
+		switch {
+		case lastLead:
+			s = leadStrength
+		case empty > 1:
+			s = gapStrength
+		case lastTitle:
+			s = titleStrength
+		}
+		text := b.text[from:to]
+		lastTitle, lastLead = rows == 1 && title(text), endsWith(text, ":：")
+		err := b.block(from, to, s, b.prose)
+		from, rows, empty = -1, 0, 0
+		return err
+	}
+	err := b.lines(start, end, func(l line) error {
+		from2, to2 := b.trim(l.start, l.end)
+		if from2 == to2 {
+			err := flush()
+			empty++
+			return err
+		}
+		if from < 0 {
+			from = from2
+		}
+		to = to2
+		rows++
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return flush()
+}
+
+// title reports whether a paragraph of one line looks like the title of what follows: short, without a mark at its end.
+func title(s string) bool {
+	return len(s) <= 80 && !endsWith(s, ".!?:;,…。！？：；，、")
+}
+
+func endsWith(s, marks string) bool {
+	r, _ := utf8.DecodeLastRuneInString(s)
+	return strings.ContainsRune(marks, r)
+}
+
+// prose cuts a paragraph into sentences. A line ends one as well, unless the paragraph is filled: where the first word of
+// the next line would not have fitted, the line's end is mere layout.
+func (b *builder) prose(start, end int, s strength) error {
+	var rows []line
+	width := 0
+	_ = b.lines(start, end, func(l line) error { // yields no error
+		rows = append(rows, l)
+		width = max(width, utf8.RuneCountInString(b.text[l.start:l.end]))
+		return nil
+	})
+	const narrowest, widest = 40, 120 // of filled text
+	from := 0
+	flush := func(to int) error {
+		err := b.sentences(rows[from:to], s)
+		from, s = to, lineStrength
+		return err
+	}
+	for i := 1; i < len(rows); i++ {
+		row := b.text[rows[i-1].start:rows[i-1].end]
+		next := strings.TrimLeftFunc(b.text[rows[i].start:rows[i].end], unicode.IsSpace)
+		if n := strings.IndexFunc(next, unicode.IsSpace); n >= 0 {
+			next = next[:n]
+		}
+		length := utf8.RuneCountInString(row)
+		layout := width <= widest && length >= narrowest && length+1+utf8.RuneCountInString(next) > width
+		if layout {
+			continue
+		}
+		if err := flush(i); err != nil {
+			return err
+		}
+	}
+	return flush(len(rows))
+}
+
+// sentences cuts lines that are one filled paragraph at the ends of sentences (Unicode Standard Annex 29), leaving out ends
+// that are those of abbreviations.
+func (b *builder) sentences(rows []line, s strength) error {
+	start, end := rows[0].start, rows[len(rows)-1].end
+	text := b.text[start:end]
+	if len(rows) > 1 {
+		flat := []byte(text)
+		for i := 1; i < len(rows); i++ {
+			for at := rows[i-1].end; at < rows[i].start; at++ {
+				flat[at-start] = ' '
+			}
+		}
+		text = string(flat)
+	}
+	from := 0
+	flush := func(to int) error {
+		err := b.block(start+from, start+to, s, b.clauses)
+		from, s = to, sentenceStrength
+		return err
+	}
+	for it := sentences.FromString(text); it.Next(); {
+		if it.End() == len(text) || abbreviated(text[from:it.End()]) {
+			continue
+		}
+		if err := flush(it.End()); err != nil {
+			return err
+		}
+	}
+	return flush(len(text))
+}
+
+// abbreviations after which a sentence hardly ever ends, in lower case and without the last full stop.
+var abbreviations = map[string]bool{
+	"mr": true, "mrs": true, "ms": true, "dr": true, "prof": true, "st": true, "sr": true, "jr": true, "gen": true,
+	"vs": true, "cf": true, "fig": true, "figs": true, "eq": true, "sec": true, "ch": true, "vol": true, "no": true,
+	"nos": true, "pp": true, "ed": true, "eds": true, "al": true, "e.g": true, "i.e": true, "approx": true, "dept": true,
+	"art": true, "nr": true, "abb": true, "bzw": true, "z.b": true, "d.h": true, "u.a": true, "vgl": true, "bd": true,
+	"sra": true, "mme": true, "mlle": true, "sig": true, "dott": true,
+}
+
+// abbreviated reports whether a sentence ends with an abbreviation or an initial.
+func abbreviated(sentence string) bool {
+	s := strings.TrimRightFunc(sentence, unicode.IsSpace)
+	word, stop := strings.CutSuffix(s, ".")
+	if !stop {
+		return false
+	}
+	if n := strings.LastIndexFunc(word, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune("([\"'“‘„", r) }); n >= 0 {
+		_, size := utf8.DecodeRuneInString(word[n:])
+		word = word[n+size:]
+	}
+	if r, size := utf8.DecodeRuneInString(word); size == len(word) && unicode.IsUpper(r) {
+		return true // an initial
+	}
+	return len(word) <= 8 && abbreviations[strings.ToLower(word)]
+}
+
+// clauses cuts a sentence after commas and the like, and at the ends of lines.
+func (b *builder) clauses(start, end int, s strength) error {
+	from := start
+	flush := func(to int) error {
+		if from2, to2 := b.trim(from, to); from2 < to2 {
+			if err := b.block(from2, to2, s, b.words); err != nil {
+				return err
+			}
+			s = clauseStrength
+		}
+		from = to
+		return nil
+	}
+	spaced := false // whether the character before is a mark that needs white space after it
+	for i, r := range b.text[start:end] {
+		at := start + i
+		if r == '\n' || spaced && unicode.IsSpace(r) {
+			if err := flush(at); err != nil {
+				return err
+			}
+		}
+		spaced = strings.ContainsRune(",;:)–—،؛", r)
+		if strings.ContainsRune("、，；：", r) {
+			if err := flush(at + utf8.RuneLen(r)); err != nil {
+				return err
+			}
+		}
+	}
+	return flush(end)
+}
