@@ -11,7 +11,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -19,10 +18,6 @@ import (
 // passwordGroup is the role whose members must log in with a password on a
 // server made by Start; everybody else is trusted.
 const passwordGroup = "pgtest_password"
-
-// maxSocketPath is the longest path of a Unix socket: sun_path of Linux holds
-// 108 bytes with the closing NUL (104 on the BSDs, which is what we obey).
-const maxSocketPath = 103
 
 // Options of a private server. The zero value is what most tests want.
 type Options struct {
@@ -47,9 +42,9 @@ type Options struct {
 // started it ends, if not earlier by Close. Its methods must not be called at
 // the same time.
 type Server struct {
-	super *supervisor
-	dir   string
-	url   string
+	super   *supervisor
+	service service
+	url     string
 }
 
 // Start makes a private cluster and starts a server on it, on a Unix socket in
@@ -80,13 +75,17 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
 		command = append(command, "-c", name+"="+settings[name])
 	}
-	super, err := supervise(acct, dir, opts.Dir != "", setupScript(bin, data), command...)
+	sv := service{dir: dir, keep: opts.Dir != "", signal: "QUIT", setup: setupScript(bin, data), command: command}
+	if sv.keep {
+		sv.signal = "INT" // what is kept deserves an orderly end
+	}
+	super, err := supervise(acct, sv)
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{
-		super: super,
-		dir:   dir,
+		super:   super,
+		service: sv,
 		url: (&url.URL{
 			Scheme: "postgres", User: url.User("postgres"), Path: "/postgres",
 			RawQuery: url.Values{"host": {dir}, "port": {"5432"}}.Encode(),
@@ -168,7 +167,7 @@ func serverSettings(opts Options, dir string) map[string]string {
 func (s *Server) URL() string { return s.url }
 
 // Dir is the folder that holds the cluster (data), its log (log) and its socket.
-func (s *Server) Dir() string { return s.dir }
+func (s *Server) Dir() string { return s.service.dir }
 
 // Crash stops the server at once, as a power loss of the process would:
 // connections are cut, nothing is written, and the next start must recover.
@@ -180,23 +179,7 @@ func (s *Server) Stop() error { return s.super.do("INT") }
 // Resume starts the server after Crash or Stop and waits until it accepts
 // connections.
 func (s *Server) Resume(ctx context.Context) error {
-	// A pid file of an earlier run tells nothing about this start.
-	if err := s.super.do("start"); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	for {
-		err := s.ready(ctx)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("pgtest: the server does not start: %w; its log ends:\n%s", err, tail(filepath.Join(s.dir, "log")))
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
+	return s.service.start(ctx, s.super, s.ready)
 }
 
 // ready connects once and makes the role that pg_hba.conf speaks of.

@@ -16,6 +16,5 @@ func newServerDir(account) (string, error) { return "", errUnix }
 func giveTo(string, account) error         { return errUnix }
 func (*supervisor) do(string) error        { return errUnix }
 func (*supervisor) close() error           { return nil }
-func tail(string) string                   { return "" }
 
-func supervise(account, string, bool, string, ...string) (*supervisor, error) { return nil, errUnix }
+func supervise(account, service) (*supervisor, error) { return nil, errUnix }

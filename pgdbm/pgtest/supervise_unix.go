@@ -21,15 +21,18 @@ import (
 // is a shell and not a goroutine because it must outlive the test process by a
 // moment, whatever that one dies of.
 //
-//	$1    folder of the server, removed at the end if $2 is "remove"
-//	$3    run once, before the first start; may be empty
-//	$4…   the server's command line
+//	$1    folder of the server
+//	$2    "remove" or "keep" that folder at the end
+//	$3    signal that stops the server at the end
+//	$4    run once, before the first start; may be empty
+//	$5…   the server's command line
 //
-// Commands, one a line: start, or the name of a signal, which stops the server.
-// Each is answered by "ok" or "failed", one a line.
+// Commands, one a line: start, check (does it still run?), or the name of a
+// signal, which stops the server. Each is answered by "ok" or "failed", one a
+// line. In check it is jobs that reaps a server that has ended.
 const superviseScript = `
-dir=$1 keep=$2 setup=$3
-shift 3
+dir=$1 keep=$2 last=$3 setup=$4
+shift 4
 trap '' HUP INT TERM
 pid=
 halt() {
@@ -47,16 +50,13 @@ fi
 while read -r command; do
 	case $command in
 	start) "$@" >>"$dir/log" 2>&1 </dev/null & pid=$! ;;
+	check) jobs >/dev/null; kill -0 "$pid" 2>/dev/null || { echo failed; continue; } ;;
 	*) halt "$command" ;;
 	esac
 	echo ok
 done
-if [ "$keep" = remove ]; then
-	halt QUIT
-	rm -rf "$dir"
-else
-	halt INT
-fi
+halt "$last"
+[ "$keep" = keep ] || rm -rf "$dir"
 `
 
 // supervisor is a running superviseScript.
@@ -148,11 +148,11 @@ func giveTo(path string, acct account) error {
 }
 
 // supervise starts the script for a server; the server itself is started by
-// (*supervisor).do("start"). keep says that dir outlives the supervisor.
-func supervise(acct account, dir string, keep bool, setup string, server ...string) (*supervisor, error) {
-	mode := "remove"
-	if keep {
-		mode = "keep"
+// (*supervisor).do("start").
+func supervise(acct account, sv service) (*supervisor, error) {
+	keep := "remove"
+	if sv.keep {
+		keep = "keep"
 	}
 	childIn, stdin, err := os.Pipe()
 	if err != nil {
@@ -165,9 +165,9 @@ func supervise(acct account, dir string, keep bool, setup string, server ...stri
 	}
 	defer childOut.Close()
 
-	cmd := exec.Command("/bin/sh", append([]string{"-c", superviseScript, "pgtest-supervisor", dir, mode, setup}, server...)...)
-	cmd.Dir = dir
-	cmd.Env = serverEnv(dir)
+	cmd := exec.Command("/bin/sh", append([]string{"-c", superviseScript, "pgtest-supervisor", sv.dir, keep, sv.signal, sv.setup}, sv.command...)...)
+	cmd.Dir = sv.dir
+	cmd.Env = serverEnv(sv.dir)
 	// Files, not writers: no goroutine of os/exec runs for the server's life,
 	// which leak detectors would report, and go test does not wait for a child
 	// that holds its standard output.
@@ -180,8 +180,7 @@ func supervise(acct account, dir string, keep bool, setup string, server ...stri
 	}
 	s := &supervisor{cmd: cmd, stdin: stdin, stdout: stdout, replies: bufio.NewReader(stdout)}
 	if err := s.reply(); err != nil {
-		err = fmt.Errorf("%w; its log ends:\n%s", err, tail(filepath.Join(dir, "log")))
-		return nil, errors.Join(err, s.close())
+		return nil, errors.Join(sv.explain(err), s.close())
 	}
 	return s, nil
 }
@@ -218,30 +217,20 @@ func (s *supervisor) reply() error {
 	case err != nil:
 		return fmt.Errorf("pgtest: the server's supervisor does not answer: %w", err)
 	case line != "ok\n":
-		return errors.New("pgtest: setting up the server failed")
+		return errServerFailed
 	}
 	return nil
 }
 
 // close ends the server and waits until it and its folder are gone.
 func (s *supervisor) close() error {
-	err := s.stdin.Close()
-	_, rerr := io.Copy(io.Discard, s.stdout)
-	if errors.Is(rerr, os.ErrDeadlineExceeded) {
-		rerr = nil // left by the last reply; Wait is what counts
+	errs := []error{s.stdin.Close()}
+	if err := s.stdout.SetReadDeadline(time.Now().Add(closeTimeout)); err != nil {
+		errs = append(errs, err)
 	}
-	return errors.Join(err, rerr, s.stdout.Close(), s.cmd.Wait())
-}
-
-// tail returns the end of a server's log for an error message.
-func tail(path string) string {
-	const most = 4096
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return err.Error()
+	// The supervisor has ended when nobody holds its standard output.
+	if _, err := io.Copy(io.Discard, s.stdout); err != nil {
+		errs = append(errs, fmt.Errorf("the server does not stop: %w", err), syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL))
 	}
-	if len(data) > most {
-		data = append([]byte("…"), data[len(data)-most:]...)
-	}
-	return strings.TrimSpace(string(data))
+	return errors.Join(append(errs, s.stdout.Close(), s.cmd.Wait())...)
 }
