@@ -76,9 +76,11 @@ func (a *Analyzer) Analyze(lang, text string, dst []Token) (tokens []Token, drop
 }
 
 // AnalyzeQuery is like Analyze for a text that is to be looked for. It differs
-// where the stored terms hold more than one way to find a word: of Chinese,
-// Japanese and Korean, a query looks for pairs of characters and for a single
-// character only if it stands alone.
+// in two ways. Of Chinese, Japanese and Korean, it looks for pairs of
+// characters, and for a single character only if it stands alone. And it drops
+// the stop words of the language that the query itself is clearly in, whatever
+// lang is: German articles in a German question are no English words, and
+// where few texts are English, they would be rare ones and outweigh the rest.
 func (a *Analyzer) AnalyzeQuery(lang, text string, dst []Token) (tokens []Token, dropped int) {
 	return a.analyze(lang, text, dst, true)
 }
@@ -91,6 +93,12 @@ func (a *Analyzer) analyze(lang, text string, dst []Token, query bool) ([]Token,
 	w := a.acquire()
 	defer a.release(w)
 	w.language, w.query, w.dst, w.position, w.dropped = l, query, dst, 0, 0
+	w.noise = nil
+	if query {
+		if own, sure := detectLatin(sample(text)); sure && own != l.name {
+			w.noise = languages[own].stop
+		}
+	}
 	w.memo = w.memos[l.name]
 	if w.memo == nil {
 		w.memo = make(map[string]word)
@@ -179,6 +187,7 @@ type worker struct {
 	language *language
 	memo     map[string]word
 	query    bool
+	noise    map[string]bool // words that a query does not mean
 	dst      []Token
 	position int
 	dropped  int
@@ -270,6 +279,10 @@ func ascii(b []byte) bool {
 
 // word appends the terms of a segment.
 func (w *worker) word(b []byte) {
+	if w.noise[strings.ToLower(string(b))] {
+		w.position++
+		return
+	}
 	known, ok := w.memo[string(b)]
 	if !ok {
 		known = w.analyzeWord(string(b))

@@ -54,7 +54,7 @@ func TestAnalyze(t *testing.T) {
 		{"Russian", "ru", "Ёлки елки в лесу", "ru:елк@0 ru:елк@1 ru:лес@3"},
 		{"Greek", "el", "Η Οδός ΟΔΟΣ", "el:οδοσ@1 el:οδοσ@2"},
 		{"Arabic", "ar", "المدرسة مدرسه ٢٠٢٤", "ar:مدرس@0 ar:مدرس@1 und:2024@2"},
-		{"Persian", "fa", "كتاب‌ها کتاب", "fa:كتاب@0 fa:كتاب@2"},
+		{"Persian", "fa", "كتاب\u200cها کتاب", "fa:كتاب@0 fa:كتاب@2"},
 		{"Hindi", "hi", "लड़कियों लड़की", "hi:लडक@0 hi:लडक@1"},
 		{"Chinese", "zh", "数据库。猫", "+und:数@0 +und:据@1 und:数据@0 +und:库@2 und:据库@1 und:猫@3"},
 		{"Japanese, half width", "ja", "ﾃﾞｰﾀ", "+und:デ@0 +und:ー@1 und:デー@0 +und:タ@2 und:ータ@1"},
@@ -99,6 +99,30 @@ func TestAnalyzeQuery(t *testing.T) {
 		if diff := cmp.Diff(tt.want, show(got)); diff != "" {
 			t.Errorf("%q (-want +got):\n%s", tt.text, diff)
 		}
+	}
+}
+
+// TestAnalyzeQueryDropsStopWordsOfTheQuery checks a question against an owner
+// with texts of other languages, and that a short query keeps its words.
+func TestAnalyzeQueryDropsStopWordsOfTheQuery(t *testing.T) {
+	t.Parallel()
+	tests := []struct{ lang, text, want string }{
+		{"en", "Wann wurde der Hafen in der Stadt gebaut?", "en:wann@0 en:wurd@1 en:hafen@3 en:stadt@6 en:gebaut@7"},
+		{"de", "When did the city build the harbour?", "de:city@3 de:build@4 de:harbour@6"},
+		{"nl", "een gebroken been", "nl:gebrok@1 nl:ben@2"},
+		{"en", "die hard", "en:die@0 en:hard@1"},
+	}
+	a := New()
+	for _, tt := range tests {
+		got, _ := a.AnalyzeQuery(tt.lang, tt.text, nil)
+		if diff := cmp.Diff(tt.want, show(got)); diff != "" {
+			t.Errorf("%s as %s (-want +got):\n%s", tt.text, tt.lang, diff)
+		}
+	}
+	// Stored text keeps them all.
+	got, _ := a.Analyze("en", "Wann wurde der Hafen gebaut?", nil)
+	if len(got) != 5 {
+		t.Errorf("stored: %s", show(got))
 	}
 }
 

@@ -34,7 +34,8 @@ func (a *Analyzer) Detect(text string) string {
 	}
 	switch best {
 	case latin:
-		return detectLatin(text)
+		lang, _ := detectLatin(text)
+		return lang
 	case cyrillic:
 		return detectCyrillic(text, count[cyrillic])
 	case arab:
@@ -185,8 +186,9 @@ func makeLetterEvidence() map[rune][]clue {
 	return evidence
 }
 
-// What a language needs to be taken instead of English: so much evidence, so
-// many times that of English, in so great a share of the words.
+// What a language needs to be taken instead of English, or English to be
+// sure: so much evidence, so many times that of the other, in so great a share
+// of the words.
 const (
 	minEvidence = 1.4
 	minRatio    = 1.5
@@ -207,7 +209,9 @@ func (t tally) add(clues []clue, factor float64) {
 	}
 }
 
-func detectLatin(text string) string {
+// detectLatin tells the language of a Latin text, and whether the text itself
+// says so: English is also what is taken for want of evidence.
+func detectLatin(text string) (lang string, sure bool) {
 	sum := tally{make([]float64, len(candidates)), make([]float64, len(candidates))}
 	words := slices.Collect(strings.FieldsFuncSeq(text, notInWord))
 	for i, word := range words {
@@ -246,14 +250,20 @@ func detectLatin(text string) string {
 			best, most = i, own
 		}
 	}
-	evidence := sum.foreign[best]
-	if best == 0 || evidence < minEvidence || evidence < minRatio*sum.foreign[0] || evidence < minShare*float64(len(words)) {
-		return "en"
+	if best == 0 { // nothing speaks for another language
+		return "en", sum.foreign[0] >= minEvidence
 	}
-	if Supported(candidates[best]) {
-		return candidates[best]
+	evidence, english, share := sum.foreign[best], sum.foreign[0], minShare*float64(len(words))
+	clear := evidence >= minEvidence && evidence >= minRatio*english && evidence >= share
+	// Lists of names and numbers hold few function words of any language.
+	list := evidence >= 3*minEvidence && evidence >= 3*minRatio*english && evidence >= share/3
+	switch {
+	case !clear && !list:
+		return "en", english >= minEvidence && english >= minRatio*evidence
+	case Supported(candidates[best]):
+		return candidates[best], true
 	}
-	return Undetermined
+	return Undetermined, false
 }
 
 func capital(word string) bool {
