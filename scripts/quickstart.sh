@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# From a clean clone to a search result: installs what is missing, builds
+# bin/llmemory, starts a private PostgreSQL server, adds this repository's
+# documents and searches them. The data stay, so running it again is quick and
+# changes nothing.
+
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+if [ "${1:-}" = inside ]; then # beside the server; LLMEMORY_DB names it
+	step() { printf '\n$ llmemory %s\n' "$*" && bin/llmemory "$@"; }
+	export LLMEMORY_OWNER=quickstart LLMEMORY_EMBEDDER=none
+	step migrate up
+	documents=(README.md)
+	[ ! -d docs ] || documents+=(docs)
+	step add "${documents[@]}"
+	step search 'shared connection pool'
+	exit
+fi
+
+say() { printf '%s\n' "$*" >&2; }
+
+scripts/setup.sh quickstart
+say 'building bin/llmemory (the first time takes a minute)'
+go build -o bin/llmemory ./cmd/llmemory
+tools=$(mktemp -d)
+trap 'rm -rf "$tools"' EXIT
+go build -o "$tools/" ./internal/pgrun
+
+# Of the user who runs this. As root the server runs as another user, who may
+# not pass /root: its data are where a service's data belong.
+state=${XDG_STATE_HOME:-$HOME/.local/state}
+if [ "$(id -u)" = 0 ]; then state=/var/lib; fi
+data=$state/llmemory/quickstart
+say "starting a private PostgreSQL server (data in $data)"
+"$tools/pgrun" -dir "$data" "$0" inside
+
+cat >&2 <<END
+
+This was text mode: exact BM25, no embedding model needed. For search by meaning
+too, name an embedder: \`bin/llmemory doctor\` tells what is there and what to do.
+The server is stopped; its data are in $data.
+END

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Runs go test, race detector on and order shuffled, against one PostgreSQL
+# server for all packages: the one of PGTEST_URL, or a private one that ends
+# with this script, however it ends. Arguments are go test's; the default is
+# ./... In CI (CI=true) a skipped test is a failure.
+
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+scripts/setup.sh test
+
+tools=$(mktemp -d)
+trap 'rm -rf "$tools"' EXIT
+go build -o "$tools/" ./internal/pgrun ./internal/gotest
+
+filter=("$tools/gotest")
+[ "${CI:-}" != true ] || filter+=(-no-skip)
+[ $# != 0 ] || set -- ./...
+
+# The package's own -timeout wins, as it comes later.
+"$tools/pgrun" go test -race -shuffle=on -timeout 20m -json "$@" | "${filter[@]}"
