@@ -59,7 +59,7 @@ func (db *DB) copyFrom(ctx context.Context, conn *pgx.Conn, table string, column
 	}
 	m := db.pool.typeMap()
 	defer db.pool.maps.Put(m)
-	reader := &copyReader{m: m, oids: oids, columns: columns, src: src, buf: copyHeader()}
+	reader := &copyReader{ctx: ctx, m: m, oids: oids, columns: columns, src: src, buf: copyHeader()}
 	roundTrips = 2
 	tag, err := conn.PgConn().CopyFrom(ctx, reader, "COPY "+target+" ("+list+") FROM STDIN BINARY")
 	if sourceErr := reader.stop(); sourceErr != nil {
@@ -78,6 +78,9 @@ func (db *DB) copyFrom(ctx context.Context, conn *pgx.Conn, table string, column
 type copyReader struct {
 	mu      sync.Mutex
 	stopped bool
+	// ctx ends the reading between two rows; pgconn would only look at it when a
+	// buffer is full, which takes long if the source is slow.
+	ctx     context.Context
 	m       *pgtype.Map
 	oids    []uint32
 	columns []string
@@ -129,6 +132,9 @@ func (r *copyReader) Read(p []byte) (int, error) {
 func (r *copyReader) next(size int) error {
 	r.buf = r.buf[:0]
 	for len(r.buf) < size {
+		if err := r.ctx.Err(); err != nil {
+			return err
+		}
 		if !r.src.Next() {
 			if err := r.src.Err(); err != nil {
 				return err

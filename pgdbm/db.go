@@ -397,7 +397,7 @@ func (db *DB) query(ctx context.Context, conn *pgx.Conn, prelude []*statement, s
 		db.pool.maps.Put(m)
 		done(max(completed, 0))
 		e := Event{Kind: KindQuery, Schema: db.schema, Statement: excerpt(st.text), Rows: n, Start: start, Err: err}
-		if completed >= 0 && !pgconn.SafeToRetry(err) {
+		if completed != notSent {
 			e.Statements, e.RoundTrips = len(prelude)+1, 1
 		}
 		db.pool.trace(ctx, e)

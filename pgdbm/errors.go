@@ -245,7 +245,7 @@ func IsConnection(err error) bool {
 
 // errConnectionLost marks an error after which the connection was found closed
 // though pgx gave no type that says so.
-var errConnectionLost = errors.New("connection lost")
+var errConnectionLost = errors.New("the connection to the server was lost")
 
 // IsNoRows reports whether a single row was asked for and there was none.
 func IsNoRows(err error) bool { return errors.Is(err, pgx.ErrNoRows) }

@@ -46,8 +46,8 @@ func exchange(ctx context.Context, conn *pgx.Conn, m *pgtype.Map, op string, lis
 		params[i] = e.values
 		e.add(&wire, s.sql)
 	}
+	out.sent = sendable(ctx, conn)
 	mrr := conn.PgConn().ExecBatch(ctx, &wire)
-	out.sent = true
 	fail := func(err error, i int, server bool) {
 		if out.err != nil || err == nil {
 			return
@@ -85,9 +85,6 @@ func exchange(ctx context.Context, conn *pgx.Conn, m *pgtype.Map, op string, lis
 		}
 	}
 	if err := mrr.Close(); err != nil {
-		if pgconn.SafeToRetry(err) {
-			out.sent = false
-		}
 		if conn.IsClosed() {
 			err = lost(err)
 		}
@@ -122,15 +119,27 @@ func deliver(m *pgtype.Map, rr *pgconn.ResultReader, q *Queued, wanted bool) (n 
 	return rows.n, err
 }
 
-// lost marks err as the loss of a connection unless it is the context's doing:
-// pgx closes the connection when a call is cancelled.
+// sendable reports whether a call on conn will send anything. If not, pgconn
+// refuses it before the first byte.
+//
+// pgconn.SafeToRetry cannot be used for this: when a batch is cut off while its
+// answer is awaited, pgconn 5.12 closes the connection on its first look, and
+// its second look then fails with "conn closed", which claims to be safe.
+func sendable(ctx context.Context, conn *pgx.Conn) bool {
+	return !conn.IsClosed() && !conn.PgConn().IsBusy() && ctx.Err() == nil
+}
+
+// lost marks err as the loss of a connection unless it says so itself, or was
+// the context's doing: pgx closes the connection when a call is cancelled.
 func lost(err error) error {
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return err
-	}
 	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) {
+	switch {
+	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	case errors.As(err, &pgErr):
 		return err // a FATAL message, such as 57P01, says more
+	case errors.Is(err, pgconn.ErrConnClosed):
+		return errConnectionLost // see sendable: it is not the cause, and not safe to retry
 	}
 	return fmt.Errorf("%w: %w", errConnectionLost, err)
 }

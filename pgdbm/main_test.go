@@ -1,10 +1,8 @@
 package pgdbm_test
 
 import (
-	"context"
 	"os"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -79,11 +77,4 @@ func table(t testing.TB, p *pgdbm.Pool, schema string) *pgdbm.DB {
 	exec(t, db, "CREATE SCHEMA {{schema}}")
 	exec(t, db, "CREATE TABLE {{tables.items}} (id int PRIMARY KEY, name text)")
 	return db
-}
-
-func timeout(t testing.TB, d time.Duration) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	t.Cleanup(cancel)
-	return ctx
 }

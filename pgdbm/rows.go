@@ -22,6 +22,9 @@ type rows struct {
 	finish func(n int64, err error)
 }
 
+// notSent stands for the number of completed statements when none was sent.
+const notSent = -1
+
 // query sends prelude and one statement and returns when the first answer to
 // the statement is there. The caller of the rows must close them. On error the
 // connection is ready or closed, and finish has been called.
@@ -33,10 +36,11 @@ func query(ctx context.Context, conn *pgx.Conn, m *pgtype.Map, prelude []*statem
 	e, err := encodeArgs(m, st.args)
 	if err != nil {
 		err = newError("query", st.text, err, nil)
-		finish(-1, 0, err)
+		finish(notSent, 0, err)
 		return nil, err
 	}
 	e.add(&wire, st.sql)
+	sent := sendable(ctx, conn)
 	mrr := conn.PgConn().ExecBatch(ctx, &wire)
 	completed := 0
 	for range prelude {
@@ -54,6 +58,9 @@ func query(ctx context.Context, conn *pgx.Conn, m *pgtype.Map, prelude []*statem
 			err = lost(err)
 		}
 		err = newError("query", st.text, err, e.values)
+		if !sent {
+			completed = notSent
+		}
 		finish(completed, 0, err)
 		return nil, err
 	}
