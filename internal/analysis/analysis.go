@@ -279,7 +279,7 @@ func ascii(b []byte) bool {
 
 // word appends the terms of a segment.
 func (w *worker) word(b []byte) {
-	if w.noise[strings.ToLower(string(b))] {
+	if w.noise != nil && w.noise[strings.ToLower(string(b))] {
 		w.position++
 		return
 	}
