@@ -1,0 +1,541 @@
+package llmemory
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/llmemory/llmemory/chunk"
+	"github.com/llmemory/llmemory/extract"
+	"github.com/llmemory/llmemory/internal/analysis"
+	"github.com/llmemory/llmemory/internal/postings"
+)
+
+// Add stores a document, or a new version of it. Its identity is (owner, OriginID, Key). One transaction replaces everything;
+// chunks whose text stayed keep their ids; content that did not change writes nothing. The same call may be repeated at any
+// time, after [ErrCommitUnknown] too. On return the document is found by text search.
+//
+// Errors: [*InvalidError], [*ConflictError], [ErrUnavailable], [ErrCommitUnknown], [ErrClosed], or the context's.
+func (o *Owner) Add(ctx context.Context, doc Document) (Added, error) {
+	p, err := o.prepareDocument(ctx, doc)
+	if err != nil {
+		return Added{Status: Failed}, err
+	}
+	results := make([]Added, 1)
+	o.addPrepared(ctx, []*prepared{p}, results)
+	return results[0], results[0].Err
+}
+
+// AddMany stores documents, many to a transaction. The results are in the order of docs, each with its own Err: a document that
+// is refused or fails never stops its neighbours. The error is not nil only if the call as a whole was stopped, by the context
+// or an unavailable store; what had been added by then stays, and repeating the call is safe.
+func (o *Owner) AddMany(ctx context.Context, docs []Document) ([]Added, error) {
+	results := make([]Added, len(docs))
+	var (
+		batch   []*prepared
+		indexes []int
+		taken   = map[Identity]bool{}
+		leaves  int
+	)
+	flush := func() {
+		out := make([]Added, len(batch))
+		o.addPrepared(ctx, batch, out)
+		for i, at := range indexes {
+			results[at] = out[i]
+		}
+		batch, indexes, leaves = nil, nil, 0
+		clear(taken)
+	}
+	for from := 0; from < len(docs); from += batchDocuments {
+		part := docs[from:min(from+batchDocuments, len(docs))]
+		ready := make([]*prepared, len(part))
+		var wg sync.WaitGroup
+		for i := range part {
+			wg.Go(func() {
+				var err error
+				if ready[i], err = o.prepareDocument(ctx, part[i]); err != nil {
+					results[from+i] = Added{Status: Failed, Err: err}
+				}
+			})
+		}
+		wg.Wait()
+		for i, p := range ready {
+			if p == nil {
+				continue
+			}
+			if taken[p.identity] || leaves+len(p.leaves) > batchLeaves && len(batch) > 0 {
+				flush()
+			}
+			batch, indexes = append(batch, p), append(indexes, from+i)
+			taken[p.identity] = true
+			leaves += len(p.leaves)
+		}
+		if len(batch) > 0 {
+			flush()
+		}
+	}
+	for i := range results {
+		err := results[i].Err
+		if err == nil {
+			continue
+		}
+		if ctx.Err() != nil {
+			return results, ctx.Err()
+		}
+		for _, stop := range []error{ErrUnavailable, ErrCommitUnknown, ErrClosed} {
+			if errors.Is(err, stop) {
+				return results, err
+			}
+		}
+	}
+	return results, nil
+}
+
+const (
+	batchDocuments = 64   // documents in one transaction of AddMany
+	batchLeaves    = 2000 // leaves in one transaction, unless a single document has more
+)
+
+// prepared is a document on its way into the store: validated, cut and analysed as far as it turned out to be needed.
+type prepared struct {
+	identity Identity
+	ifExists IfExists
+	record   DocumentRecord
+	content  string
+	language string // as given
+	result   Added
+
+	cut     bool // leaves and parents are set
+	leaves  []leaf
+	parents []chunk.Piece
+}
+
+// leaf is a passage with everything the store and the index need to know of it.
+type leaf struct {
+	piece  chunk.Piece
+	record ChunkRecord // without parent, ordinal
+	tokens []postings.Token
+}
+
+// prepareDocument validates, reads the store's present version, and unless nothing changed, cuts and analyses the text. No
+// transaction is open and no connection is held meanwhile.
+func (o *Owner) prepareDocument(ctx context.Context, doc Document) (*prepared, error) {
+	m := o.memory
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	m.workers <- struct{}{}
+	p, err := func() (*prepared, error) {
+		defer func() { <-m.workers }()
+		return m.validate(ctx, o.id, doc)
+	}()
+	if err != nil {
+		return nil, err
+	}
+	stored, err := m.store.Lookup(ctx, LookupParams{Owner: o.id, Identities: []Identity{p.identity}})
+	if err != nil {
+		return nil, err
+	}
+	if len(stored) == 1 {
+		decided, err := p.decide(&stored[0])
+		if decided || err != nil {
+			return p, err
+		}
+		if bytes.Equal(stored[0].ContentHash, p.record.ContentHash) {
+			return p, nil
+		}
+	}
+	return p, m.cutAndAnalyse(ctx, o.id, p)
+}
+
+// decide settles the outcome where the stored version alone does: nothing to change, nothing allowed to change.
+func (p *prepared) decide(old *DocumentRecord) (bool, error) {
+	if p.ifExists == Refuse {
+		return true, &ConflictError{DocumentID: old.ID, OriginID: old.OriginID, Key: old.Key}
+	}
+	same := bytes.Equal(old.ContentHash, p.record.ContentHash) && sameRow(old, &p.record)
+	if p.ifExists == Skip || same {
+		p.result.Status = Unchanged
+		p.result.Chunks, p.result.ChunksReused = old.ChunkCount, old.ChunkCount
+		return true, nil
+	}
+	return false, nil
+}
+
+func (m *Memory) validate(ctx context.Context, owner string, doc Document) (*prepared, error) {
+	p := &prepared{ifExists: doc.IfExists, language: doc.Language}
+	switch p.ifExists {
+	case "":
+		p.ifExists = Update
+	case Update, Skip, Refuse:
+	default:
+		return nil, invalidf("if_exists", "%q is none of %s, %s, %s", doc.IfExists, Update, Skip, Refuse)
+	}
+	if doc.OriginID == "" {
+		doc.OriginID = "default"
+	}
+	if err := checkID("origin", doc.OriginID); err != nil {
+		return nil, err
+	}
+	if doc.Name != "" {
+		if err := checkID("name", doc.Name); err != nil {
+			return nil, err
+		}
+	}
+	if doc.Key != "" {
+		if err := checkID("key", doc.Key); err != nil {
+			return nil, err
+		}
+	}
+	if doc.Language != "" && !analysis.Supported(doc.Language) {
+		return nil, invalidf("language", "%q is none of %s", doc.Language, strings.Join(m.analyzer.Languages(), ", "))
+	}
+	content, err := m.read(ctx, &doc)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case len(content) > m.config.MaxContentBytes:
+		return nil, invalidf("content", "must be at most %d bytes, is %d", m.config.MaxContentBytes, len(content))
+	case !utf8.ValidString(content):
+		return nil, invalidf("content", "must be valid UTF-8")
+	}
+	if n := strings.Count(content, "\x00"); n > 0 {
+		p.result.RemovedNULs = n
+		content = strings.ReplaceAll(content, "\x00", "")
+	}
+	if strings.TrimSpace(content) == "" {
+		return nil, invalidf("content", "must not be empty or only white space")
+	}
+	kind := Unknown
+	if doc.Type != "" {
+		if kind, err = ParseType(string(doc.Type)); err != nil {
+			return nil, err
+		}
+	}
+	metadata, err := cleanMetadata(doc.Metadata)
+	if err != nil {
+		return nil, err
+	}
+	decoded, err := DecodeMetadata(metadata)
+	if err != nil {
+		return nil, invalidf("metadata", "%v", err)
+	}
+	if y := doc.Date.Year(); !doc.Date.IsZero() && (y < 1 || y > 9999) {
+		return nil, invalidf("date", "must be in the years 1 to 9999, is in %d", y)
+	}
+	p.content = content
+	p.identity = Identity{OriginID: doc.OriginID, Key: doc.Key}
+	if p.identity.Key == "" {
+		p.identity.Key = doc.Name
+	}
+	if p.identity.Key == "" {
+		sum := sha256.Sum256([]byte(content))
+		p.identity.Key = "sha256:" + hex.EncodeToString(sum[:])
+	}
+	p.record = DocumentRecord{
+		StoredDocument: StoredDocument{
+			ID:       DocumentID(owner, p.identity),
+			OriginID: p.identity.OriginID,
+			Key:      p.identity.Key,
+			Name:     doc.Name,
+			Type:     kind,
+			Metadata: decoded,
+			Bytes:    len(content),
+		},
+		RawMetadata: metadata,
+		ContentHash: digest("document", content, doc.Name, doc.Language, m.config.Chunker.Signature()),
+	}
+	if !doc.Date.IsZero() {
+		p.record.Date = doc.Date.UTC().Truncate(time.Microsecond) // what every store can keep
+	}
+	p.result.DocumentID = p.record.ID
+	return p, nil
+}
+
+// read returns the document's content, from its source if it has one.
+func (m *Memory) read(ctx context.Context, doc *Document) (string, error) {
+	if doc.Source == nil {
+		return doc.Content, nil
+	}
+	if doc.Content != "" {
+		return "", invalidf("content", "must not be set together with a source")
+	}
+	text, err := m.config.Extractor.Extract(ctx, extract.Input{
+		Reader: doc.Source, Name: doc.Name, Type: string(doc.Type), MaxBytes: m.config.MaxContentBytes,
+	})
+	switch {
+	case errors.Is(err, extract.ErrUnsupported), errors.Is(err, extract.ErrTooLarge):
+		return "", invalidf("content", "%v", err)
+	case err != nil:
+		return "", fmt.Errorf("read the source: %w", err)
+	}
+	if doc.Type == "" {
+		doc.Type = Type(text.Type)
+	}
+	return text.Content, nil
+}
+
+func digest(parts ...string) []byte {
+	h := sha256.New()
+	var size [8]byte
+	for _, p := range parts {
+		binary.BigEndian.PutUint64(size[:], uint64(len(p)))
+		h.Write(size[:])
+		h.Write([]byte(p))
+	}
+	return h.Sum(nil)
+}
+
+// headingGap is the distance in positions between a chunk's context and its text, so that no phrase matches across.
+const headingGap = 100
+
+// analyseLeaf returns the terms of a chunk as it is searched: document name, heading path and text.
+func (m *Memory) analyseLeaf(language, name, heading, text string) (tokens []postings.Token, length, dropped int) {
+	var raw []analysis.Token
+	next := 0
+	for _, part := range []string{name, heading, text} {
+		from := len(raw)
+		var lost int
+		raw, lost = m.analyzer.Analyze(language, part, raw)
+		dropped += lost
+		last := next
+		for i := from; i < len(raw); i++ {
+			raw[i].Position += next
+			last = max(last, raw[i].Position)
+		}
+		next = last + headingGap
+	}
+	tokens = make([]postings.Token, len(raw))
+	for i, t := range raw {
+		tokens[i] = postings.Token{Term: t.Term, Position: t.Position}
+	}
+	return tokens, analysis.Length(raw), dropped
+}
+
+// cutAndAnalyse cuts the text into pieces and analyses the leaves, on as many processors as are free.
+func (m *Memory) cutAndAnalyse(ctx context.Context, owner string, p *prepared) error {
+	m.workers <- struct{}{}
+	pieces, err := m.config.Chunker.Chunk(ctx, chunk.Text{Content: p.content, Type: string(p.record.Type)})
+	if err == nil {
+		p.record.Language = p.language
+		if p.record.Language == "" {
+			p.record.Language = m.analyzer.Detect(p.content)
+		}
+		err = p.place(pieces)
+	}
+	<-m.workers
+	if err != nil {
+		return err
+	}
+	dropped := make([]int, len(p.leaves))
+	analyse := func(from, to int) {
+		m.workers <- struct{}{}
+		defer func() { <-m.workers }()
+		for i := from; i < to && ctx.Err() == nil; i++ {
+			l := &p.leaves[i]
+			l.tokens, l.record.Length, dropped[i] = m.analyseLeaf(p.record.Language, p.record.Name, l.record.Heading, l.record.Text)
+			l.record.InputHash = digest("leaf", p.record.Language, p.record.Name, l.record.Heading, l.record.Text)
+		}
+	}
+	const share = 64 // leaves, about 10 ms of work
+	if len(p.leaves) <= share {
+		analyse(0, len(p.leaves))
+	} else {
+		var wg sync.WaitGroup
+		for from := 0; from < len(p.leaves); from += share {
+			wg.Go(func() { analyse(from, min(from+share, len(p.leaves))) })
+		}
+		wg.Wait()
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	for _, n := range dropped {
+		p.result.UnsearchableWords += n
+	}
+	// Ids count occurrences of equal text, so that they depend on nothing else.
+	seen := map[string]int{}
+	for i := range p.leaves {
+		c := &p.leaves[i].record
+		c.ID = chunkID(owner, p.identity, 0, c.Text, seen[c.Text])
+		c.DocumentID = p.record.ID
+		seen[c.Text]++
+	}
+	p.cut = true
+	return nil
+}
+
+// place checks the chunker's pieces against the contract (nothing lost, nothing twice) and turns them into records.
+func (p *prepared) place(pieces []chunk.Piece) error {
+	text := p.content
+	end := 0
+	for i, piece := range pieces {
+		if piece.Start < 0 || piece.End > len(text) || piece.Start >= piece.End {
+			return fmt.Errorf("chunker: piece %d has the range [%d, %d) in a text of %d bytes", i, piece.Start, piece.End, len(text))
+		}
+		if piece.Level != 0 {
+			continue
+		}
+		if piece.Start < end {
+			return fmt.Errorf("chunker: piece %d begins at byte %d, inside the piece before, which ends at %d", i, piece.Start, end)
+		}
+		lead := text[end:piece.Start]
+		if strings.TrimSpace(lead) != "" {
+			return fmt.Errorf("chunker: text is lost between bytes %d and %d", end, piece.Start)
+		}
+		end = piece.End
+		p.leaves = append(p.leaves, leaf{piece: piece, record: ChunkRecord{
+			Chunk: Chunk{
+				Position: len(p.leaves),
+				Start:    piece.Start, End: piece.End,
+				Heading: strings.Join(piece.Heading, " > "),
+				Tokens:  piece.Tokens,
+				Text:    text[piece.Start:piece.End],
+			},
+			Lead: lead,
+		}})
+		p.record.Tokens += piece.Tokens
+	}
+	p.record.Tail = text[end:]
+	if strings.TrimSpace(p.record.Tail) != "" {
+		return fmt.Errorf("chunker: text is lost between bytes %d and %d", end, len(text))
+	}
+	p.parents = pieces
+	p.record.ChunkCount = len(p.leaves)
+	return nil
+}
+
+// parentRecords returns the records of the parents, and sets the leaves' ParentID.
+func (p *prepared) parentRecords(owner string) []ChunkRecord {
+	var out []ChunkRecord
+	ids := map[int]string{}
+	seen := map[string]int{}
+	for i, piece := range p.parents {
+		if piece.Level == 0 {
+			continue
+		}
+		text := p.content[piece.Start:piece.End]
+		id := chunkID(owner, p.identity, piece.Level, text, seen[text])
+		seen[text]++
+		ids[i] = id
+		out = append(out, ChunkRecord{Chunk: Chunk{
+			ID: id, DocumentID: p.record.ID, Level: piece.Level, Position: len(out), Start: piece.Start, End: piece.End,
+			Heading: strings.Join(piece.Heading, " > "), Tokens: piece.Tokens,
+		}})
+	}
+	for i := range p.leaves {
+		p.leaves[i].record.ParentID = ids[p.leaves[i].piece.Parent]
+	}
+	return out
+}
+
+// addPrepared stores prepared documents of distinct identities in one transaction and fills in their results. If the
+// transaction fails for a reason that one document may have caused, they are tried one by one.
+func (o *Owner) addPrepared(ctx context.Context, batch []*prepared, results []Added) {
+	err := o.addBatch(ctx, batch, results)
+	if err == nil {
+		return
+	}
+	stop := len(batch) == 1 || ctx.Err() != nil
+	for _, whole := range []error{ErrUnavailable, ErrCommitUnknown, ErrClosed} {
+		stop = stop || errors.Is(err, whole)
+	}
+	if stop {
+		for i, p := range batch {
+			results[i] = Added{DocumentID: p.record.ID, Status: Failed, Err: err}
+		}
+		return
+	}
+	for i, p := range batch {
+		if err := o.addBatch(ctx, []*prepared{p}, results[i:i+1]); err != nil {
+			results[i] = Added{DocumentID: p.record.ID, Status: Failed, Err: err}
+		}
+	}
+}
+
+func (o *Owner) addBatch(ctx context.Context, batch []*prepared, results []Added) error {
+	m := o.memory
+	params := EditParams{Owner: o.id, Analysis: analysis.Version}
+	for i, p := range batch {
+		if p.result.Status == Unchanged {
+			results[i] = p.result
+			continue
+		}
+		params.Identities = append(params.Identities, p.identity)
+	}
+	if len(params.Identities) == 0 {
+		return nil
+	}
+	w, err := m.edit(ctx, params)
+	if err != nil {
+		return err
+	}
+	edit := w.edit
+	defer edit.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // the first error is the one that matters
+	stored := map[Identity]*EditDocument{}
+	for i := range edit.Documents() {
+		d := &edit.Documents()[i]
+		stored[Identity{OriginID: d.Document.OriginID, Key: d.Document.Key}] = d
+	}
+	for i, p := range batch {
+		if p.result.Status == Unchanged {
+			continue
+		}
+		old := stored[p.identity]
+		if !p.cut && (old == nil || !bytes.Equal(old.Document.ContentHash, p.record.ContentHash)) {
+			// The stored version that made cutting needless is gone: prepare for what is there now, outside the transaction.
+			if err := edit.Rollback(ctx); err != nil {
+				return err
+			}
+			for _, p := range batch {
+				if !p.cut && p.result.Status != Unchanged {
+					if err := m.cutAndAnalyse(ctx, o.id, p); err != nil {
+						return err
+					}
+				}
+			}
+			return o.addBatch(ctx, batch, results)
+		}
+		if results[i], err = w.add(p, old); err != nil {
+			results[i] = Added{DocumentID: p.record.ID, Status: Failed, Err: err}
+		}
+	}
+	if !w.dirty {
+		return edit.Rollback(ctx)
+	}
+	if err := w.commit(ctx); err != nil {
+		return err
+	}
+	w.tidy(ctx)
+	return nil
+}
+
+// sameRow tells whether a stored document's own columns already say what a new version would.
+func sameRow(old, new *DocumentRecord) bool {
+	if old.Name != new.Name || old.Type != new.Type || !old.Date.Equal(new.Date) {
+		return false
+	}
+	a, errA := jsonValue(old.RawMetadata)
+	b, errB := jsonValue(new.RawMetadata)
+	return errA == nil && errB == nil && jsonEqual(a, b)
+}
+
+// byPosition orders chunk records as they stand in the document.
+func byPosition(list []ChunkRecord) {
+	slices.SortFunc(list, func(a, b ChunkRecord) int {
+		if a.Level != b.Level {
+			return a.Level - b.Level
+		}
+		return a.Position - b.Position
+	})
+}

@@ -1,0 +1,145 @@
+package llmemory
+
+import (
+	"io"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Type is a document's type: a label that chooses chunk sizes and that searches can filter by.
+type Type string
+
+// The document types. Other strings are refused.
+const (
+	PDF            Type = "pdf"
+	Markdown       Type = "markdown"
+	Code           Type = "code"
+	Text           Type = "text"
+	HTML           Type = "html"
+	DOCX           Type = "docx"
+	Email          Type = "email"
+	Report         Type = "report"
+	Chat           Type = "chat"
+	Presentation   Type = "presentation"
+	LegalDocument  Type = "legal_document"
+	TechnicalDoc   Type = "technical_doc"
+	BusinessReport Type = "business_report"
+	Unknown        Type = "unknown"
+)
+
+// Types lists every document type.
+func Types() []Type {
+	return []Type{PDF, Markdown, Code, Text, HTML, DOCX, Email, Report, Chat, Presentation, LegalDocument, TechnicalDoc,
+		BusinessReport, Unknown}
+}
+
+// ParseType returns the type that s names, ignoring case. The error is an [*InvalidError] that lists the types.
+func ParseType(s string) (Type, error) {
+	t := Type(strings.ToLower(s))
+	if slices.Contains(Types(), t) {
+		return t, nil
+	}
+	names := make([]string, 0, len(Types()))
+	for _, t := range Types() {
+		names = append(names, string(t))
+	}
+	return "", invalidf("type", "%q is none of %s", s, strings.Join(names, ", "))
+}
+
+// IfExists says what Add does when the document's identity (owner, origin, key) is taken.
+type IfExists string
+
+const (
+	// Update replaces the stored document. It is the default.
+	Update IfExists = "update"
+	// Skip leaves the stored document as it is and reports it as unchanged.
+	Skip IfExists = "skip"
+	// Refuse makes Add fail with a [*ConflictError].
+	Refuse IfExists = "error"
+)
+
+// Document is what Add takes. Only Content (or Source) is required.
+type Document struct {
+	// OriginID says where the document comes from in the host's world: a user, a mailbox, an archive. Searches filter by it.
+	// 1 to 512 bytes of printable text; empty means "default".
+	OriginID string
+	// Key tells documents of one origin apart. It defaults to Name; with neither, to the hash of the content.
+	Key string
+	// Name is the document's title or file name. It is searched together with the text. Optional.
+	Name string
+	// Type defaults to the type the extractor found, else to [Unknown].
+	Type Type
+	// Content is the document's text, UTF-8, at most [Config.MaxContentBytes]. NUL bytes are removed and counted. Exactly one of
+	// Content and Source is set.
+	Content string
+	// Source is read to its end and turned into text by [Config.Extractor].
+	Source io.Reader
+	// Date is the document's own date, for filters. The zero time means none.
+	Date time.Time
+	// Metadata is the user's: a JSON object of at most 64 KiB and 16 levels, returned as it was given, filterable. Numbers come
+	// back as float64, or as json.Number where a float64 would lose digits.
+	Metadata map[string]any
+	// Language is the text's language as an ISO 639-1 code such as "de". Empty means detected.
+	Language string
+	// IfExists says what happens when the identity is taken. Defaults to [Update].
+	IfExists IfExists
+}
+
+// Status tells what Add did.
+type Status string
+
+// The outcomes of Add.
+const (
+	Created   Status = "created"
+	Updated   Status = "updated"
+	Unchanged Status = "unchanged"
+	Failed    Status = "failed"
+)
+
+// Added is the outcome of adding one document.
+type Added struct {
+	DocumentID   string
+	Status       Status
+	Chunks       int // leaves the document has now
+	ChunksReused int // of these, kept from the stored version with their ids and vectors
+	Embedded     int // leaves embedded by this call
+	Pending      int // leaves that wait for a vector
+	// RemovedNULs counts NUL bytes taken out of the content.
+	RemovedNULs int
+	// UnsearchableWords counts words too long to be indexed (over 128 bytes): they are stored but text search cannot find them.
+	UnsearchableWords int
+	// Err is why the document was not added. Only AddMany sets it; Add returns it.
+	Err error
+}
+
+// StoredDocument is a document as the store has it, without its text.
+type StoredDocument struct {
+	ID         string
+	OriginID   string
+	Key        string
+	Name       string
+	Type       Type
+	Date       time.Time // zero when the document has none
+	Metadata   map[string]any
+	Language   string // detected or given; "und" when undetermined
+	Bytes      int    // of the stored text
+	Tokens     int    // of the stored text, as the chunker counts
+	ChunkCount int    // leaves
+	Version    int64  // 1 for a new document, then one more with every change
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
+}
+
+// Chunk is a passage of a document. Text is exactly the document's text from byte Start to byte End.
+type Chunk struct {
+	ID         string
+	DocumentID string
+	ParentID   string // "" when the chunk has no parent
+	Level      int    // 0 for a leaf, which is searched; 1 for a parent, which is context
+	Position   int    // index among the document's chunks of the same level, from 0
+	Start, End int    // byte offsets into the document's text
+	Heading    string // heading path such as "Guide > Install", "" when there is none
+	Tokens     int
+	Text       string
+}

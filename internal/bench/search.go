@@ -1,0 +1,288 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/llmemory/llmemory"
+	"github.com/llmemory/llmemory/internal/analysis"
+	"github.com/llmemory/llmemory/pgdbm"
+)
+
+// shares are the owners that are searched, by their part of the table. What is left belongs to a hundred others.
+var shares = []struct {
+	name string
+	part float64
+}{{"0.1 %", .001}, {"5 %", .05}, {"20 %", .2}, {"60 %", .6}}
+
+func (b *bench) searching(ctx context.Context) error {
+	fmt.Fprintf(b.out, "\n## Text search\n\nThe ten best passages for %d questions per owner, after a warm-up. *llmemory* is `Search` whole: analysis, BM25 over\n"+
+		"the owner's postings, text of the hits, snippets. *in memory* is an exhaustive BM25 over the same owner's postings held in\n"+
+		"the process, without a database: the bound. *same top 10* counts questions whose ten scores equal the exhaustive ones.\n"+
+		"*GIN* is `to_tsvector` with a GIN index, any of the words, `ts_rank`, on a plain table of the same chunks (20 questions).\n\n"+
+		"| chunks in table | owner has | llmemory p50 | p95 | in memory p50 | p95 | same top 10 | GIN + ts_rank p50 | p95 |\n"+
+		"|---|---|---|---|---|---|---|---|---|\n", b.questions)
+	for _, size := range b.sizes {
+		if err := b.searchSize(ctx, size); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) searchSize(ctx context.Context, size int) error {
+	mem, store, done, err := b.database(ctx, "llmemory_bench_search", paragraphs)
+	if err != nil {
+		return err
+	}
+	defer done()
+	v := newVocabulary()
+	r := rand.New(rand.NewPCG(uint64(size), 7))
+	db := store.DB()
+	if _, err := db.Exec(ctx, `CREATE TABLE plain (owner text, body text, tsv tsvector GENERATED ALWAYS AS (to_tsvector('english', body)) STORED)`); err != nil {
+		return err
+	}
+	type owner struct {
+		name, share string
+		chunks      int
+		questions   []string
+		reference   *reference
+	}
+	var owners []*owner
+	rest := size
+	for _, s := range shares {
+		o := &owner{name: "owner " + s.name, share: s.name, chunks: int(float64(size) * s.part), reference: newReference()}
+		rest -= o.chunks
+		owners = append(owners, o)
+	}
+	for i := range 100 {
+		n := rest / 100
+		if i < rest%100 {
+			n++
+		}
+		owners = append(owners, &owner{name: fmt.Sprint("other ", i), chunks: n})
+	}
+	var raw int64
+	started := time.Now()
+	for _, o := range owners {
+		ws := mem.Owner(o.name)
+		for from := 0; from < o.chunks; from += 1000 {
+			n := min(1000, o.chunks-from)
+			list := make([]string, n)
+			rows := make([][]any, n)
+			for i := range list {
+				list[i] = v.paragraph(r)
+				raw += int64(len(list[i]))
+				rows[i] = []any{o.name, list[i]}
+				if o.reference != nil {
+					o.reference.add(list[i])
+				}
+			}
+			if o.reference != nil {
+				for len(o.questions) < b.questions && len(o.questions) < 300*(from+n)/o.chunks+1 {
+					o.questions = append(o.questions, question(r, list[r.IntN(n)]))
+				}
+			}
+			if _, err := ws.Add(ctx, llmemory.Document{Key: fmt.Sprint(from), Language: "en", Content: strings.Join(list, "\n\n")}); err != nil {
+				return err
+			}
+			if _, err := db.CopyFrom(ctx, "plain", []string{"owner", "body"}, pgx.CopyFromRows(rows)); err != nil {
+				return err
+			}
+		}
+		for o.reference != nil && len(o.questions) < b.questions {
+			o.questions = append(o.questions, question(r, v.paragraph(r)))
+		}
+		if o.reference != nil {
+			b.progress("%d chunks: loaded the owner of %s", size, o.share)
+		}
+	}
+	for {
+		n, err := mem.Maintain(ctx)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			break
+		}
+	}
+	b.progress("%d chunks: loaded and folded in %.0f s", size, time.Since(started).Seconds())
+	for _, sql := range []string{`CREATE INDEX ON plain USING gin (tsv)`, `CREATE INDEX ON plain (owner)`, `ANALYZE`, `CHECKPOINT`} {
+		if _, err := db.Exec(ctx, sql); err != nil {
+			return err
+		}
+	}
+	b.progress("%d chunks: built the GIN index", size)
+	for _, o := range owners {
+		if o.reference == nil {
+			continue
+		}
+		o.reference.finish()
+		var ours, bound []time.Duration
+		same := 0
+		for pass := range 2 { // the first warms up
+			ours, bound, same = nil, nil, 0
+			list := o.questions
+			if pass == 0 {
+				list = list[:min(50, len(list))]
+			}
+			for _, q := range list {
+				started := time.Now()
+				result, err := mem.Owner(o.name).Search(ctx, q, nil)
+				if err != nil {
+					return err
+				}
+				ours = append(ours, time.Since(started))
+				started = time.Now()
+				scores := o.reference.search(q, 10)
+				bound = append(bound, time.Since(started))
+				if agree(result.Hits, scores) {
+					same++
+				}
+			}
+		}
+		gin, err := ginTimes(ctx, db, o.name, o.questions[:min(20, len(o.questions))])
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(b.out, "| %d | %s = %d | %s | %s | %s | %s | %d of %d | %s | %s |\n", size, o.share, o.chunks,
+			ms(ours, 50), ms(ours, 95), ms(bound, 50), ms(bound, 95), same, len(o.questions), ms(gin, 50), ms(gin, 95))
+	}
+	return b.sizeOnDisk(ctx, db, size, raw)
+}
+
+func (b *bench) sizeOnDisk(ctx context.Context, db *pgdbm.DB, size int, raw int64) error {
+	var documents, chunks, index int64
+	err := db.QueryRow(ctx, `SELECT pg_total_relation_size('{{tables.documents}}'), pg_total_relation_size('{{tables.document_chunks}}'),
+		pg_total_relation_size('{{tables.text_postings}}') + pg_total_relation_size('{{tables.text_segments}}')`).Scan(&documents, &chunks, &index)
+	if err != nil {
+		return err
+	}
+	const mb = 1 << 20
+	b.progress("%d chunks: on disk: raw text %d MB, documents %d MB, chunks %d MB, text index %d MB (%.2f of the raw text)", size,
+		raw/mb, documents/mb, chunks/mb, index/mb, float64(index)/float64(raw))
+	b.disk = append(b.disk, fmt.Sprintf("| %d | %d | %d | %d | %.2f |", size, raw/mb, (documents+chunks)/mb, index/mb,
+		float64(documents+chunks+index)/float64(raw)))
+	return nil
+}
+
+func agree(hits []llmemory.Hit, scores []float64) bool {
+	if len(hits) != len(scores) {
+		return false
+	}
+	for i, h := range hits {
+		if d := h.Score - scores[i]; d > 1e-9 || d < -1e-9 {
+			return false
+		}
+	}
+	return true
+}
+
+func ginTimes(ctx context.Context, db *pgdbm.DB, owner string, questions []string) ([]time.Duration, error) {
+	var took []time.Duration
+	for i, q := range append(questions[:min(3, len(questions)):3], questions...) { // the first three warm up
+		started := time.Now()
+		rows, err := db.Query(ctx, `SELECT body, ts_rank(tsv, q) AS score
+			FROM plain, to_tsquery('english', $1) q WHERE owner = $2 AND tsv @@ q ORDER BY score DESC LIMIT 10`,
+			strings.Join(strings.Fields(q), " | "), owner)
+		if err != nil {
+			return nil, err
+		}
+		for rows.Next() {
+		}
+		rows.Close()
+		if err := rows.Err(); err != nil {
+			return nil, err
+		}
+		if i >= 3 {
+			took = append(took, time.Since(started))
+		}
+	}
+	return took, nil
+}
+
+// ms returns a percentile (nearest rank) in milliseconds.
+func ms(list []time.Duration, percent int) string {
+	if len(list) == 0 {
+		return "–"
+	}
+	s := slices.Sorted(slices.Values(list))
+	i := (len(s)*percent+99)/100 - 1
+	return fmt.Sprintf("%.2f", float64(s[max(i, 0)].Microseconds())/1000)
+}
+
+// reference is BM25 computed from postings in memory: every document that holds a word of the question is scored.
+type reference struct {
+	analyzer *analysis.Analyzer
+	postings map[string][]posting
+	lengths  []float64
+	total    float64
+	scores   []float64
+}
+
+type posting struct {
+	document int32
+	count    int32
+}
+
+func newReference() *reference {
+	return &reference{analyzer: analysis.New(), postings: map[string][]posting{}}
+}
+
+func (r *reference) add(text string) {
+	tokens, _ := r.analyzer.Analyze("en", text, nil)
+	document := int32(len(r.lengths))
+	for _, t := range tokens {
+		list := r.postings[t.Term]
+		if n := len(list); n > 0 && list[n-1].document == document {
+			list[n-1].count++
+		} else {
+			r.postings[t.Term] = append(list, posting{document, 1})
+		}
+	}
+	length := float64(analysis.Length(tokens))
+	r.lengths = append(r.lengths, length)
+	r.total += length
+}
+
+func (r *reference) finish() { r.scores = make([]float64, len(r.lengths)) }
+
+func (r *reference) search(q string, limit int) []float64 {
+	tokens, _ := r.analyzer.AnalyzeQuery("en", q, nil)
+	clear(r.scores)
+	average := r.total / float64(len(r.lengths))
+	n := float64(len(r.lengths))
+	for _, t := range tokens {
+		list := r.postings[t.Term]
+		idf := math.Log(1 + (n-float64(len(list))+.5)/(float64(len(list))+.5))
+		for _, p := range list {
+			tf := float64(p.count)
+			r.scores[p.document] += idf * tf / (tf + 1.2*(1-.75+.75*r.lengths[p.document]/average))
+		}
+	}
+	best := make([]float64, 0, limit+1)
+	for _, s := range r.scores {
+		if s == 0 || len(best) == limit && s <= best[limit-1] {
+			continue
+		}
+		i, _ := slices.BinarySearchFunc(best, s, func(a, b float64) int {
+			switch {
+			case a > b:
+				return -1
+			case a < b:
+				return 1
+			}
+			return 0
+		})
+		best = slices.Insert(best, i, s)
+		best = best[:min(len(best), limit)]
+	}
+	return best
+}

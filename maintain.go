@@ -1,0 +1,201 @@
+package llmemory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/llmemory/llmemory/internal/analysis"
+	"github.com/llmemory/llmemory/internal/postings"
+)
+
+// The merge policy. Like a log-structured merge tree, each size class holds fewer than fan segments: eager in Run, lazy in Add.
+const (
+	eagerFan  = 8
+	lazyFan   = 16
+	maxLeaves = 64 << 10 // leaves in the largest segment that merging makes
+)
+
+// Run does maintenance until the context ends: it merges segments of the text index, purges what deletes left in it, and rebuilds
+// indexes that another version of the analysis made. Several processes may run it at once. A host that never calls it gets
+// the merging in Add, less often. Faults are logged and tried again; the error is the context's, or [ErrClosed].
+func (m *Memory) Run(ctx context.Context) error {
+	for {
+		worked, err := m.Maintain(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, ErrClosed):
+			return err
+		case err != nil:
+			m.config.Logger.WarnContext(ctx, "llmemory: maintenance failed; it will be tried again", "error", err)
+		case worked > 0:
+			continue
+		}
+		if err := sleep(ctx, m.config.MaintenanceInterval); err != nil {
+			return err
+		}
+	}
+}
+
+// Maintain does the maintenance that is due now and returns how many steps it took.
+func (m *Memory) Maintain(ctx context.Context) (int, error) {
+	owners, err := m.store.Backlog(ctx, BacklogParams{Analysis: analysis.Version, Limit: 100})
+	if err != nil {
+		return 0, err
+	}
+	steps := 0
+	var faults []error
+	for _, owner := range owners {
+		n, err := m.maintain(ctx, owner, eagerFan)
+		steps += n
+		if ctx.Err() != nil {
+			return steps, ctx.Err()
+		}
+		if err != nil {
+			faults = append(faults, err)
+		}
+	}
+	return steps, errors.Join(faults...)
+}
+
+// maintain merges an owner's segments until the policy is content.
+func (m *Memory) maintain(ctx context.Context, owner string, fan int) (steps int, err error) {
+	for {
+		w, err := m.edit(ctx, EditParams{Owner: owner, Analysis: analysis.Version})
+		if err != nil {
+			return steps, err
+		}
+		if done, err := w.mergeOnce(ctx, fan); err != nil || done {
+			if rollback := w.edit.Rollback(context.WithoutCancel(ctx)); err == nil {
+				err = rollback
+			}
+			return steps, err
+		}
+		steps++
+	}
+}
+
+func (w *writer) mergeOnce(ctx context.Context, fan int) (done bool, err error) {
+	run := pickMerge(w.edit.Segments(), fan)
+	if run == nil {
+		return true, nil
+	}
+	sources, err := w.load(ctx, run)
+	if err != nil {
+		return false, err
+	}
+	merged, err := postings.MergeSegment(sources)
+	if err != nil {
+		return false, fmt.Errorf("%w: merge the text index: %w", ErrCorrupt, err)
+	}
+	leaves := 0
+	for _, s := range run {
+		leaves += s.Leaves - s.DeadCount
+	}
+	w.put(merged, leaves, leaves < foldLeaves)
+	return false, w.commit(ctx)
+}
+
+// pickMerge returns the segments to merge into one next: neighbours, or one that is to be purged of its dead; nil if none.
+func pickMerge(segments []Segment, fan int) []Segment {
+	for class := foldLeaves; class <= maxLeaves; class *= 8 {
+		from, total := 0, 0 // the run of neighbours, none larger than the class, that ends at i
+		for i, s := range segments {
+			live := s.Leaves - s.DeadCount
+			if live >= class*8 {
+				from, total = i+1, 0
+				continue
+			}
+			if total+live > maxLeaves {
+				from, total = i, 0
+			}
+			total += live
+			if i-from+1 >= fan {
+				return segments[from : i+1]
+			}
+		}
+	}
+	for i, s := range segments {
+		if s.DeadCount >= 64 && s.DeadCount*4 >= s.Leaves {
+			return segments[i : i+1]
+		}
+	}
+	return nil
+}
+
+// source makes a merge's source of a loaded segment.
+func source(l LoadedSegment) (postings.MergeSource, error) {
+	dead, err := deadSet(l.Segment)
+	if err != nil {
+		return postings.MergeSource{}, err
+	}
+	out := postings.MergeSource{Low: l.Low, High: l.High, Dead: dead}
+	if l.Inline {
+		in, err := postings.OpenInline(l.Blob)
+		if err != nil {
+			return postings.MergeSource{}, fmt.Errorf("%w: segment %d: %w", ErrCorrupt, l.ID, err)
+		}
+		out.Blocks = in.Blocks()
+		return out, nil
+	}
+	out.Blocks = func(yield func(postings.Block, error) bool) {
+		for _, b := range l.Blocks {
+			if !yield(postings.Block{Term: b.Term, Postings: b.Postings, Positions: b.Positions}, nil) {
+				return
+			}
+		}
+	}
+	return out, nil
+}
+
+// reindex rebuilds an owner's text index from the stored text, for a new version of the analysis. It holds the owner's write lock;
+// searches go on with the old index until it commits.
+func (m *Memory) reindex(ctx context.Context, owner string) error {
+	e, err := m.store.Edit(ctx, EditParams{Owner: owner, Analysis: analysis.Version})
+	if err != nil {
+		return err
+	}
+	defer e.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // the first error is the one that matters
+	state := e.State()
+	if state.Analysis >= analysis.Version {
+		return nil
+	}
+	w := &writer{m: m, owner: owner, edit: e, state: state, changes: Changes{Owner: owner}}
+	for _, s := range e.Segments() {
+		w.changes.DeleteSegments = append(w.changes.DeleteSegments, s.ID)
+	}
+	w.state.Analysis, w.state.Leaves, w.state.Length = analysis.Version, 0, 0
+	started := time.Now()
+	for after := int64(-1); ; {
+		page, err := e.Leaves(ctx, LeavesParams{Owner: owner, After: after, Limit: 8 * foldLeaves})
+		if err != nil {
+			return err
+		}
+		if len(page) == 0 {
+			break
+		}
+		docs := make([]postings.Doc, len(page))
+		for i, l := range page {
+			tokens, length, _ := m.analyseLeaf(l.Language, l.DocumentName, l.Heading, l.Text)
+			docs[i] = postings.Doc{Ordinal: l.Ordinal, Tokens: tokens, Length: length}
+			w.changes.SetLengths = append(w.changes.SetLengths, LeafLength{Ordinal: l.Ordinal, Length: length})
+			w.state.Leaves++
+			w.state.Length += int64(length)
+			after = int64(l.Ordinal)
+		}
+		segment, err := build(docs)
+		if err != nil {
+			return err
+		}
+		w.put(segment, len(docs), false)
+	}
+	w.changes.State = w.state
+	if err := e.Commit(ctx, w.changes); err != nil {
+		return err
+	}
+	m.config.Logger.InfoContext(ctx, "llmemory: rebuilt a text index for a new version of the analysis",
+		"leaves", w.state.Leaves, "took", time.Since(started))
+	return nil
+}

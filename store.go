@@ -1,0 +1,322 @@
+package llmemory
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+)
+
+// Store keeps documents, chunks and the text index of many owners. It is the seam between this package, which decides, and the
+// drivers, which hold SQL and scanning only; stores never analyse text and never look inside an index segment.
+//
+// DO NOT IMPLEMENT this interface outside this module before 1.0: methods will be added. Use store/postgres, and
+// store/storetest to learn what each sentence below means in practice.
+//
+// Every parameter struct carries the owner, and no method shows, counts or changes a row of another owner, the named exceptions
+// aside ([BacklogParams], which lists owners that need maintenance, and Info). Each method is atomic. Errors wrap one of
+// [ErrUnavailable], [ErrCommitUnknown], [ErrClosed], [ErrCorrupt], [ErrNotFound] or the context's error. Methods may be called
+// concurrently.
+type Store interface {
+	// Lookup returns the stored documents of these identities, in no particular order; identities without a document are absent.
+	Lookup(ctx context.Context, p LookupParams) ([]DocumentRecord, error)
+	// Document returns one document, with its chunks when asked for, as of one instant. ErrNotFound if the owner has none.
+	Document(ctx context.Context, p DocumentParams) (*DocumentRecord, []ChunkRecord, error)
+	// Chunks returns a page of a document's chunks of one level ordered by position, and how many there are in all.
+	// ErrNotFound if the owner has no such document.
+	Chunks(ctx context.Context, p ChunksParams) ([]ChunkRecord, int, error)
+	// List returns a page of the owner's documents that p.Where selects and how many it selects in all. The order is total:
+	// ties are broken by document id.
+	List(ctx context.Context, p ListParams) ([]DocumentRecord, int, error)
+	// Stats counts what the owner has. An unknown owner has nothing, which is no error.
+	Stats(ctx context.Context, p StatsParams) (*StatsRecord, error)
+	// View opens a read snapshot: all its answers show the same instant. It takes no lock that a writer waits for.
+	View(ctx context.Context, p ViewParams) (View, error)
+	// Edit opens a write transaction that holds the owner's write lock until Commit or Rollback, so an owner's edits happen one
+	// after the other. It creates the owner's state if there is none.
+	Edit(ctx context.Context, p EditParams) (Edit, error)
+	// Backlog returns up to p.Limit owners whose index could do with maintenance, most urgent first.
+	Backlog(ctx context.Context, p BacklogParams) ([]string, error)
+	// Info describes the store for people: engine, versions, where the tables are.
+	Info(ctx context.Context) (*Info, error)
+	// Close releases what the store opened itself, never what it was given. Later calls fail with ErrClosed; closing twice is
+	// harmless.
+	Close() error
+}
+
+// Joiner is implemented by a [Store] that lives inside a transaction of the host's: its Edits become savepoints, so nothing is
+// retried, no maintenance is done, and nothing is committed before the host commits.
+type Joiner interface {
+	Joined() bool
+}
+
+// View is a read snapshot of one owner. It is not safe for concurrent use and must be closed.
+type View interface {
+	// Postings returns the owner's index state, its segments, the blocks of the terms asked for, and which leaves the filter
+	// selects: their ordinals if they are at most p.SelectLimit, else Broad.
+	Postings(ctx context.Context, p PostingsParams) (*PostingsRecord, error)
+	// Match returns those of the candidates whose document p.Where selects, in the order given. It looks at the candidates in
+	// stages, whose sizes p.Stages gives, and stops after the first stage that leaves it with p.Limit of them.
+	Match(ctx context.Context, p MatchParams) ([]uint64, error)
+	// Hits returns the leaves of these candidates with their documents and, when asked for, context: ordered by group, then
+	// chunk id, at most p.Limit of them. The snapshot ends with this call.
+	Hits(ctx context.Context, p HitsParams) ([]HitRecord, error)
+	// Close ends the snapshot. Closing twice is harmless.
+	Close(ctx context.Context) error
+}
+
+// Edit is a write transaction on one owner. It is not safe for concurrent use and must end with Commit or Rollback.
+type Edit interface {
+	// State returns the owner's state as of the moment the lock was taken.
+	State() OwnerState
+	// Documents returns the documents that EditParams selected, each with its chunks (without their text).
+	Documents() []EditDocument
+	// Segments returns the owner's segments ordered by Low, without their content.
+	Segments() []Segment
+	// Load returns the named segments with their content: Inline, or all their blocks.
+	Load(ctx context.Context, p LoadParams) ([]LoadedSegment, error)
+	// Leaves returns a page of the owner's leaves with text, ordered by ordinal, from p.After on (exclusive).
+	Leaves(ctx context.Context, p LeavesParams) ([]LeafRecord, error)
+	// Commit applies the changes and commits. ErrCommitUnknown if the connection was lost in the act.
+	Commit(ctx context.Context, c Changes) error
+	// Rollback leaves everything as it was. Harmless after Commit.
+	Rollback(ctx context.Context) error
+}
+
+// LookupParams are the parameters of [Store.Lookup].
+type LookupParams struct {
+	Owner      string
+	Identities []Identity
+}
+
+// DocumentParams are the parameters of [Store.Document].
+type DocumentParams struct {
+	Owner      string
+	DocumentID string
+	Leaves     bool // return the leaves, with their text, ordered by position
+	Parents    bool // return the parents too, after the leaves
+}
+
+// ChunksParams are the parameters of [Store.Chunks].
+type ChunksParams struct {
+	Owner      string
+	DocumentID string
+	Level      int
+	Offset     int
+	Limit      int
+}
+
+// ListParams are the parameters of [Store.List].
+type ListParams struct {
+	Owner      string
+	Where      Where
+	OrderBy    Order
+	Descending bool
+	Offset     int
+	Limit      int
+}
+
+// StatsParams are the parameters of [Store.Stats].
+type StatsParams struct {
+	Owner string
+}
+
+// ViewParams are the parameters of [Store.View].
+type ViewParams struct {
+	Owner string
+}
+
+// EditParams are the parameters of [Store.Edit]. At most one of Identities, DocumentIDs and Where selects documents.
+type EditParams struct {
+	Owner       string
+	Identities  []Identity
+	DocumentIDs []string
+	Where       *Where
+	// Limit bounds how many documents Where selects, lowest ids first; 0 means all.
+	Limit int
+	// Analysis is the analysis version a new owner starts with.
+	Analysis int
+}
+
+// BacklogParams are the parameters of [Store.Backlog]. They name no owner: maintenance crosses owners by nature.
+type BacklogParams struct {
+	Analysis int // the current analysis version: owners with an older one need re-indexing, owners with MergeDue merging
+	Limit    int
+}
+
+// LoadParams are the parameters of [Edit.Load].
+type LoadParams struct {
+	Owner    string
+	Segments []int64
+}
+
+// LeavesParams are the parameters of [Edit.Leaves].
+type LeavesParams struct {
+	Owner string
+	After int64 // ordinal; -1 for the first page
+	Limit int
+}
+
+// PostingsParams are the parameters of [View.Postings].
+type PostingsParams struct {
+	Owner       string
+	Terms       []string
+	Positions   bool // return the blocks' positions too
+	Where       Where
+	SelectLimit int // the most ordinals Selected may hold
+}
+
+// MatchParams are the parameters of [View.Match].
+type MatchParams struct {
+	Owner    string
+	Ordinals []uint64 // in the order of their rank
+	Stages   [3]int   // sizes of the stages; their sum is len(Ordinals)
+	Where    Where
+	Limit    int
+}
+
+// HitsParams are the parameters of [View.Hits].
+type HitsParams struct {
+	Owner      string
+	Ordinals   []uint64
+	Groups     []int // parallel to Ordinals: hits are ordered by group, then chunk id
+	Limit      int
+	Parents    bool // return each hit's parent
+	Neighbours int  // return so many leaves before and after each hit
+}
+
+// OwnerState is what the text index keeps about an owner as a whole. It is written with every change, under the owner's lock.
+type OwnerState struct {
+	Documents   int64          // documents
+	Leaves      int64          // live leaves: N of BM25
+	Length      int64          // sum of the live leaves' lengths in terms
+	NextOrdinal uint64         // the next leaf's ordinal; never goes back
+	NextSegment int64          // the next segment's id; never goes back
+	Analysis    int            // version of the analysis that made the index
+	Languages   map[string]int // live leaves by language
+	MergeDue    bool           // segments could do with merging
+}
+
+// DocumentRecord is a stored document with the columns that only this package reads.
+type DocumentRecord struct {
+	StoredDocument
+	ContentHash []byte // of content, name and pipeline: equal means nothing to index
+	RawMetadata json.RawMessage
+	Tail        string // the white space after the last leaf
+}
+
+// ChunkRecord is a stored chunk.
+type ChunkRecord struct {
+	Chunk
+	// Lead is the white space between the previous leaf's end (or the start of the text) and this leaf, so that leads, texts and
+	// the document's tail make up the whole text. Leaves only.
+	Lead      string
+	Ordinal   uint64 // leaves only
+	Length    int    // indexed terms; leaves only
+	InputHash []byte // of the chunk's text with its context, as it is searched and embedded; leaves only
+}
+
+// EditDocument is a document as an [Edit] sees it: its chunks carry no text.
+type EditDocument struct {
+	Document DocumentRecord
+	Chunks   []ChunkRecord
+}
+
+// Segment is one immutable piece of an owner's text index, covering the ordinals [Low, High). Segments do not overlap.
+type Segment struct {
+	ID        int64
+	Low, High uint64
+	Leaves    int    // leaves when it was built
+	Inline    bool   // content is one blob; else blocks
+	Dead      []byte // encoded set of dead ordinals, nil when none
+	DeadCount int
+	Bytes     int64 // size of the content
+}
+
+// Block is what a segment has for one term.
+type Block struct {
+	Segment   int64
+	Term      string
+	Postings  []byte
+	Positions []byte
+}
+
+// LoadedSegment is a segment with its content.
+type LoadedSegment struct {
+	Segment
+	Blob   []byte  // inline segments
+	Blocks []Block // others, ordered by term
+}
+
+// LeafRecord is a leaf with all that indexing needs.
+type LeafRecord struct {
+	Ordinal      uint64
+	DocumentName string
+	Language     string
+	Heading      string
+	Text         string
+}
+
+// PostingsRecord is the answer of [View.Postings].
+type PostingsRecord struct {
+	State    OwnerState // zero for an unknown owner
+	Segments []LoadedSegment
+	Selected []uint64 // ascending; nil when Where is zero
+	Broad    bool     // Where selects more than SelectLimit leaves
+}
+
+// HitRecord is one leaf found, with its document.
+type HitRecord struct {
+	Chunk    ChunkRecord
+	Document StoredDocument
+	Parent   *Chunk  // when asked for and there is one
+	Before   []Chunk // when asked for, in order of position
+	After    []Chunk
+}
+
+// Changes is what [Edit.Commit] writes. Removals come first, then additions.
+type Changes struct {
+	Owner           string
+	DeleteDocuments []string // with their chunks
+	Documents       []DocumentRecord
+	DeleteChunks    []string
+	UpdateChunks    []ChunkRecord // everything but id, document, level and text
+	InsertChunks    []ChunkRecord
+	DeleteSegments  []int64
+	InsertSegments  []LoadedSegment
+	DeadSegments    []Segment // ID, Dead and DeadCount
+	SetLengths      []LeafLength
+	State           OwnerState
+}
+
+// LeafLength corrects a leaf's length after a change of the analysis.
+type LeafLength struct {
+	Ordinal uint64
+	Length  int
+}
+
+// StatsRecord is the answer of [Store.Stats].
+type StatsRecord struct {
+	Documents    int64
+	Leaves       int64
+	Parents      int64
+	Bytes        int64 // of the stored text
+	Tokens       int64
+	ByType       map[Type]int64 // documents
+	Origins      int64
+	Languages    map[string]int64 // leaves
+	FirstCreated time.Time
+	LastUpdated  time.Time
+	Segments     int64
+	DeadLeaves   int64
+	IndexBytes   int64
+	Analysis     int
+	InlineLeaves int64
+}
+
+// Info describes a store.
+type Info struct {
+	Engine  string            // such as "postgres"
+	Version string            // of the engine
+	Place   string            // where the tables are: the schema, or the file
+	Details map[string]string // such as the pgvector version
+}

@@ -1,0 +1,312 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/llmemory/llmemory"
+	"github.com/llmemory/llmemory/pgdbm"
+)
+
+// edit implements [llmemory.Edit]: a transaction that holds the lock on the owner's row.
+type edit struct {
+	store     *Store
+	owner     string
+	tx        *pgdbm.Tx
+	state     llmemory.OwnerState
+	documents []llmemory.EditDocument
+	segments  []llmemory.Segment
+	done      bool
+}
+
+// attempts bounds how often taking the lock is tried when the server breaks a deadlock or the connection was dead.
+const attempts = 5
+
+// Edit implements [llmemory.Store].
+func (s *Store) Edit(ctx context.Context, p llmemory.EditParams) (llmemory.Edit, error) {
+	for n := 1; ; n++ {
+		e, err := s.lock(ctx, p)
+		if err == nil {
+			return e, nil
+		}
+		again := errors.Is(err, errMet) || !s.joined && n < attempts && (pgdbm.IsSerialization(err) || pgdbm.IsConnection(err))
+		if !again || ctx.Err() != nil {
+			return nil, translate(err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(time.Duration(rand.IntN(10*n)) * time.Millisecond):
+		}
+	}
+}
+
+// errMet says that another edit has just made the owner's row: it is there now, to be locked.
+var errMet = errors.New("another edit made the owner first")
+
+// lock begins the transaction, takes the lock and reads what the edit starts from, in one round trip. The lock comes first, so
+// that what is read after it is what the lock protects.
+func (s *Store) lock(ctx context.Context, p llmemory.EditParams) (_ *edit, err error) {
+	tx, err := s.begin(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = tx.Rollback(context.WithoutCancel(ctx))
+		}
+	}()
+	e := &edit{store: s, owner: p.Owner, tx: tx}
+	var states []llmemory.OwnerState
+	var b pgdbm.Batch
+	b.Queue(s.sql.Get("lock_owner"), p.Owner, int32(p.Analysis)).Rows(collect(&states, scanState))
+	switch {
+	case len(p.Identities) > 0:
+		origins, keys := identityColumns(p.Identities)
+		b.Queue(s.sql.Get("edit_documents_by_identity"), p.Owner, origins, keys).Rows(collect(&e.documents, scanEdited))
+	case len(p.DocumentIDs) > 0:
+		b.Queue(s.sql.Get("edit_documents_by_id"), p.Owner, p.DocumentIDs).Rows(collect(&e.documents, scanEdited))
+	case p.Where != nil:
+		sql, args, err := s.filtered("edit_documents_where", *p.Where, p.Owner, int64(p.Limit))
+		if err != nil {
+			return nil, err
+		}
+		b.Queue(sql, args...).Rows(collect(&e.documents, scanEdited))
+	}
+	b.Queue(s.sql.Get("segments"), p.Owner).Rows(collect(&e.segments, scanSegment))
+	if err := tx.Run(ctx, &b); err != nil {
+		return nil, err
+	}
+	if len(states) == 0 {
+		return nil, errMet
+	}
+	e.state = states[0]
+	return e, nil
+}
+
+// State implements [llmemory.Edit].
+func (e *edit) State() llmemory.OwnerState { return e.state }
+
+// Documents implements [llmemory.Edit].
+func (e *edit) Documents() []llmemory.EditDocument { return e.documents }
+
+// Segments implements [llmemory.Edit].
+func (e *edit) Segments() []llmemory.Segment { return e.segments }
+
+// Load implements [llmemory.Edit].
+func (e *edit) Load(ctx context.Context, p llmemory.LoadParams) ([]llmemory.LoadedSegment, error) {
+	var out []llmemory.LoadedSegment
+	var blocks []llmemory.Block
+	var b pgdbm.Batch
+	b.Queue(e.store.sql.Get("load_blobs"), p.Owner, p.Segments).Rows(collect(&out, scanLoaded))
+	inline := map[int64]bool{}
+	for _, s := range e.segments {
+		inline[s.ID] = s.Inline
+	}
+	var large []int64
+	for _, id := range p.Segments {
+		if !inline[id] {
+			large = append(large, id)
+		}
+	}
+	if len(large) > 0 {
+		b.Queue(e.store.sql.Get("load_blocks"), p.Owner, large).Rows(collect(&blocks, scanBlock))
+	}
+	if err := e.tx.Run(ctx, &b); err != nil {
+		return nil, translate(err)
+	}
+	at := make(map[int64]int, len(out))
+	for i, s := range out {
+		at[s.ID] = i
+	}
+	for _, block := range blocks {
+		i, ok := at[block.Segment]
+		if !ok {
+			return nil, fmt.Errorf("%w: text_postings has blocks of segment %d, which does not exist", llmemory.ErrCorrupt, block.Segment)
+		}
+		out[i].Blocks = append(out[i].Blocks, block)
+	}
+	return out, nil
+}
+
+// Leaves implements [llmemory.Edit].
+func (e *edit) Leaves(ctx context.Context, p llmemory.LeavesParams) ([]llmemory.LeafRecord, error) {
+	var out []llmemory.LeafRecord
+	var b pgdbm.Batch
+	b.Queue(e.store.sql.Get("leaves"), p.Owner, p.After, int64(p.Limit)).Rows(collect(&out, scanLeaf))
+	return out, translate(e.tx.Run(ctx, &b))
+}
+
+// Commit implements [llmemory.Edit]. Everything travels with the COMMIT in one round trip.
+func (e *edit) Commit(ctx context.Context, c llmemory.Changes) error {
+	e.done = true
+	b, err := e.batch(c)
+	if err == nil {
+		err = e.tx.Commit(ctx, b)
+	}
+	if err != nil {
+		_ = e.tx.Rollback(context.WithoutCancel(ctx))
+	}
+	return translate(err)
+}
+
+// Rollback implements [llmemory.Edit].
+func (e *edit) Rollback(ctx context.Context) error {
+	if e.done {
+		return nil
+	}
+	e.done = true
+	return translate(e.tx.Rollback(ctx))
+}
+
+func (e *edit) batch(c llmemory.Changes) (*pgdbm.Batch, error) {
+	sql := e.store.sql
+	b := &pgdbm.Batch{}
+	if len(c.DeleteDocuments) > 0 {
+		b.Queue(sql.Get("delete_documents"), c.Owner, c.DeleteDocuments)
+	}
+	if len(c.Documents) > 0 {
+		b.Queue(sql.Get("put_documents"), documentArgs(c.Owner, c.Documents)...)
+	}
+	if len(c.DeleteChunks)+len(c.UpdateChunks)+len(c.InsertChunks) > 0 {
+		b.Queue(sql.Get("write_chunks"), chunkArgs(c)...)
+	}
+	if len(c.SetLengths) > 0 {
+		ordinals, lengths := make([]int64, len(c.SetLengths)), make([]int32, len(c.SetLengths))
+		for i, l := range c.SetLengths {
+			ordinals[i], lengths[i] = int64(l.Ordinal), int32(l.Length)
+		}
+		b.Queue(sql.Get("set_lengths"), c.Owner, ordinals, lengths)
+	}
+	if len(c.DeleteSegments)+len(c.DeadSegments)+len(c.InsertSegments) > 0 {
+		b.Queue(sql.Get("write_segments"), segmentArgs(c)...)
+	}
+	if args := blockArgs(c.Owner, c.InsertSegments); args != nil {
+		b.Queue(sql.Get("insert_blocks"), args...)
+	}
+	languages, err := json.Marshal(c.State.Languages)
+	if err != nil {
+		return nil, err
+	}
+	if c.State.Languages == nil {
+		languages = []byte("{}")
+	}
+	b.Queue(sql.Get("put_owner"), c.Owner, c.State.Documents, c.State.Leaves, c.State.Length, int64(c.State.NextOrdinal),
+		c.State.NextSegment, int32(c.State.Analysis), string(languages), c.State.MergeDue)
+	return b, nil
+}
+
+func documentArgs(owner string, docs []llmemory.DocumentRecord) []any {
+	n := len(docs)
+	var (
+		ids, origins, keys, names, kinds = make([]string, n), make([]string, n), make([]string, n), make([]string, n), make([]string, n)
+		dates                            = make([]*time.Time, n)
+		metadata, languages, tails       = make([]string, n), make([]string, n), make([]string, n)
+		hashes                           = make([][]byte, n)
+		bytes, tokens, versions          = make([]int64, n), make([]int64, n), make([]int64, n)
+		leaves                           = make([]int32, n)
+	)
+	for i, d := range docs {
+		ids[i], origins[i], keys[i], names[i], kinds[i] = d.ID, d.OriginID, d.Key, d.Name, string(d.Type)
+		if !d.Date.IsZero() {
+			dates[i] = &docs[i].Date
+		}
+		metadata[i], languages[i], tails[i], hashes[i] = string(d.RawMetadata), d.Language, d.Tail, d.ContentHash
+		bytes[i], tokens[i], versions[i], leaves[i] = int64(d.Bytes), int64(d.Tokens), d.Version, int32(d.ChunkCount)
+	}
+	return []any{owner, ids, origins, keys, names, kinds, dates, metadata, languages, hashes, bytes, tokens, leaves, tails, versions}
+}
+
+// leafOrdinal returns the ordinal column: -1 stands for null.
+func leafOrdinal(c llmemory.ChunkRecord) int64 {
+	if c.Level > 0 {
+		return -1
+	}
+	return int64(c.Ordinal)
+}
+
+// chunkColumns returns the columns that new and kept chunks have in common.
+func chunkColumns(chunks []llmemory.ChunkRecord) []any {
+	n := len(chunks)
+	var (
+		ids, parents, headings, leads = make([]string, n), make([]string, n), make([]string, n), make([]string, n)
+		positions, tokens, lengths    = make([]int32, n), make([]int32, n), make([]int32, n)
+		starts, ends, ordinals        = make([]int64, n), make([]int64, n), make([]int64, n)
+		hashes                        = make([][]byte, n)
+	)
+	for i, c := range chunks {
+		ids[i], parents[i], headings[i], leads[i] = c.ID, c.ParentID, c.Heading, c.Lead
+		positions[i], tokens[i], lengths[i] = int32(c.Position), int32(c.Tokens), int32(c.Length)
+		starts[i], ends[i], ordinals[i], hashes[i] = int64(c.Start), int64(c.End), leafOrdinal(c), c.InputHash
+	}
+	return []any{ids, parents, positions, starts, ends, tokens, ordinals, lengths, hashes, headings, leads}
+}
+
+func chunkArgs(c llmemory.Changes) []any {
+	n := len(c.InsertChunks)
+	documents, levels, texts := make([]string, n), make([]int16, n), make([]string, n)
+	for i, r := range c.InsertChunks {
+		documents[i], levels[i] = r.DocumentID, int16(r.Level)
+		if r.Level == 0 {
+			texts[i] = r.Text
+		}
+	}
+	gone := c.DeleteChunks
+	if gone == nil {
+		gone = []string{}
+	}
+	args := []any{c.Owner, gone}
+	args = append(args, chunkColumns(c.UpdateChunks)...)
+	args = append(args, chunkColumns(c.InsertChunks)...)
+	return append(args, documents, levels, texts)
+}
+
+func segmentArgs(c llmemory.Changes) []any {
+	gone := c.DeleteSegments
+	if gone == nil {
+		gone = []int64{}
+	}
+	n := len(c.DeadSegments)
+	deadIDs, deadSets, deadCounts := make([]int64, n), make([][]byte, n), make([]int32, n)
+	for i, s := range c.DeadSegments {
+		deadIDs[i], deadSets[i], deadCounts[i] = s.ID, s.Dead, int32(s.DeadCount)
+	}
+	n = len(c.InsertSegments)
+	var (
+		ids, lows, highs, bytes = make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
+		leaves, counts          = make([]int32, n), make([]int32, n)
+		dead, blobs             = make([][]byte, n), make([][]byte, n)
+	)
+	for i, s := range c.InsertSegments {
+		ids[i], lows[i], highs[i], bytes[i] = s.ID, int64(s.Low), int64(s.High), s.Bytes
+		leaves[i], counts[i], dead[i] = int32(s.Leaves), int32(s.DeadCount), s.Dead
+		if s.Inline {
+			blobs[i] = s.Blob
+		}
+	}
+	return []any{c.Owner, gone, deadIDs, deadSets, deadCounts, ids, lows, highs, leaves, bytes, counts, dead, blobs}
+}
+
+func blockArgs(owner string, segments []llmemory.LoadedSegment) []any {
+	n := 0
+	for _, s := range segments {
+		n += len(s.Blocks)
+	}
+	if n == 0 {
+		return nil
+	}
+	ids, terms, posts, places := make([]int64, 0, n), make([]string, 0, n), make([][]byte, 0, n), make([][]byte, 0, n)
+	for _, s := range segments {
+		for _, b := range s.Blocks {
+			if b.Positions == nil {
+				b.Positions = []byte{}
+			}
+			ids, terms, posts, places = append(ids, s.ID), append(terms, b.Term), append(posts, b.Postings), append(places, b.Positions)
+		}
+	}
+	return []any{owner, ids, terms, posts, places}
+}

@@ -1,0 +1,5 @@
+DROP TABLE {{tables.text_postings}};
+DROP TABLE {{tables.text_segments}};
+DROP TABLE {{tables.document_chunks}};
+DROP TABLE {{tables.documents}};
+DROP TABLE {{tables.document_owners}};

@@ -1,0 +1,195 @@
+package postgres
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/llmemory/llmemory"
+)
+
+// collect appends every row to out.
+func collect[T any](out *[]T, scan func(pgx.Rows, *T) error) func(pgx.Rows) error {
+	return func(rows pgx.Rows) error {
+		for rows.Next() {
+			var v T
+			if err := scan(rows, &v); err != nil {
+				return err
+			}
+			*out = append(*out, v)
+		}
+		return rows.Err()
+	}
+}
+
+func plainTime(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.UTC()
+}
+
+func unmarshal(raw []byte, into any) error {
+	if err := json.Unmarshal(raw, into); err != nil {
+		return fmt.Errorf("%w: %w", llmemory.ErrCorrupt, err)
+	}
+	return nil
+}
+
+// documentColumns are the destinations of the columns that every statement on documents returns, in their order.
+type documentColumns struct {
+	record   llmemory.DocumentRecord
+	kind     string
+	date     *time.Time
+	metadata []byte
+}
+
+func (c *documentColumns) dest() []any {
+	d := &c.record
+	return []any{&d.ID, &d.OriginID, &d.Key, &d.Name, &c.kind, &c.date, &c.metadata, &d.Language, &d.ContentHash, &d.Bytes, &d.Tokens,
+		&d.ChunkCount, &d.Tail, &d.Version, &d.CreatedAt, &d.UpdatedAt}
+}
+
+func (c *documentColumns) finish() (llmemory.DocumentRecord, error) {
+	d := c.record
+	d.Type = llmemory.Type(c.kind)
+	d.Date = plainTime(c.date)
+	d.CreatedAt, d.UpdatedAt = d.CreatedAt.UTC(), d.UpdatedAt.UTC()
+	d.RawMetadata = c.metadata
+	var err error
+	d.Metadata, err = llmemory.DecodeMetadata(c.metadata)
+	return d, err
+}
+
+func scanDocument(rows pgx.Rows, out *llmemory.DocumentRecord) error {
+	var c documentColumns
+	if err := rows.Scan(c.dest()...); err != nil {
+		return err
+	}
+	var err error
+	*out, err = c.finish()
+	return err
+}
+
+// scanEdited reads a document with its chunks, which come as one array per column.
+func scanEdited(rows pgx.Rows, out *llmemory.EditDocument) error {
+	var d documentColumns
+	var (
+		ids, parents, headings, leads []string
+		levels                        []int16
+		positions, tokens, lengths    []int32
+		starts, ends, ordinals        []int64
+		hashes                        [][]byte
+	)
+	if err := rows.Scan(append(d.dest(), &ids, &parents, &levels, &positions, &starts, &ends, &tokens, &ordinals, &lengths,
+		&hashes, &headings, &leads)...); err != nil {
+		return err
+	}
+	var err error
+	if out.Document, err = d.finish(); err != nil {
+		return err
+	}
+	for i, id := range ids {
+		out.Chunks = append(out.Chunks, llmemory.ChunkRecord{
+			Chunk: llmemory.Chunk{
+				ID: id, DocumentID: out.Document.ID, ParentID: parents[i], Level: int(levels[i]), Position: int(positions[i]),
+				Start: int(starts[i]), End: int(ends[i]), Heading: headings[i], Tokens: int(tokens[i]),
+			},
+			Lead: leads[i], Ordinal: uint64(ordinals[i]), Length: int(lengths[i]), InputHash: hashes[i],
+		})
+	}
+	return nil
+}
+
+func chunkDest(c *llmemory.ChunkRecord, ordinal *int64) []any {
+	return []any{&c.ID, &c.DocumentID, &c.ParentID, &c.Level, &c.Position, &c.Start, &c.End, &c.Tokens, ordinal, &c.Length,
+		&c.InputHash, &c.Heading, &c.Lead, &c.Text}
+}
+
+func scanChunk(rows pgx.Rows, out *llmemory.ChunkRecord) error {
+	var ordinal int64
+	if err := rows.Scan(chunkDest(out, &ordinal)...); err != nil {
+		return err
+	}
+	out.Ordinal = uint64(ordinal)
+	return nil
+}
+
+func scanHit(rows pgx.Rows, out *llmemory.HitRecord) error {
+	var c documentColumns
+	var ordinal int64
+	if err := rows.Scan(append(chunkDest(&out.Chunk, &ordinal), c.dest()...)...); err != nil {
+		return err
+	}
+	out.Chunk.Ordinal = uint64(ordinal)
+	d, err := c.finish()
+	out.Document = d.StoredDocument
+	return err
+}
+
+func scanState(row pgx.Rows, out *llmemory.OwnerState) error {
+	var next int64
+	var languages []byte
+	if err := row.Scan(&out.Documents, &out.Leaves, &out.Length, &next, &out.NextSegment, &out.Analysis, &languages, &out.MergeDue); err != nil {
+		return err
+	}
+	out.NextOrdinal = uint64(next)
+	return unmarshal(languages, &out.Languages)
+}
+
+func segmentDest(s *llmemory.Segment, low, high *int64) []any {
+	return []any{&s.ID, low, high, &s.Leaves, &s.Inline, &s.Dead, &s.DeadCount, &s.Bytes}
+}
+
+func scanSegment(rows pgx.Rows, out *llmemory.Segment) error {
+	var low, high int64
+	if err := rows.Scan(segmentDest(out, &low, &high)...); err != nil {
+		return err
+	}
+	out.Low, out.High = uint64(low), uint64(high)
+	return nil
+}
+
+func scanLoaded(rows pgx.Rows, out *llmemory.LoadedSegment) error {
+	var low, high int64
+	if err := rows.Scan(append(segmentDest(&out.Segment, &low, &high), &out.Blob)...); err != nil {
+		return err
+	}
+	out.Low, out.High = uint64(low), uint64(high)
+	return nil
+}
+
+func scanBlock(rows pgx.Rows, out *llmemory.Block) error {
+	return rows.Scan(&out.Segment, &out.Term, &out.Postings, &out.Positions)
+}
+
+func scanLeaf(rows pgx.Rows, out *llmemory.LeafRecord) error {
+	var ordinal int64
+	if err := rows.Scan(&ordinal, &out.DocumentName, &out.Language, &out.Heading, &out.Text); err != nil {
+		return err
+	}
+	out.Ordinal = uint64(ordinal)
+	return nil
+}
+
+// filtered returns a statement with the filter's condition in place of its markers, and its arguments.
+func (s *Store) filtered(name string, w llmemory.Where, args ...any) (string, []any, error) {
+	condition, args, err := compile(w, args)
+	if err != nil {
+		return "", nil, err
+	}
+	return replaceMarker(s.sql.Get(name), "/*condition*/", condition), args, nil
+}
+
+func replaceMarker(sql, marker, with string) string { return strings.ReplaceAll(sql, marker, with) }
+
+func signed(list []uint64) []int64 {
+	out := make([]int64, len(list))
+	for i, v := range list {
+		out[i] = int64(v)
+	}
+	return out
+}

@@ -1,0 +1,150 @@
+-- name: lock_owner
+-- Takes the owner's write lock, making the row if there is none. When two first edits meet, the loser sees no row and asks again.
+WITH made AS (
+    INSERT INTO {{tables.document_owners}} (owner_id, analysis) VALUES ($1, $2)
+    ON CONFLICT (owner_id) DO NOTHING
+    RETURNING documents, leaves, length, next_ordinal, next_segment, analysis, languages, merge_due
+), found AS (
+    SELECT documents, leaves, length, next_ordinal, next_segment, analysis, languages, merge_due
+    FROM {{tables.document_owners}} WHERE owner_id = $1 FOR UPDATE
+)
+SELECT * FROM made UNION ALL SELECT * FROM found;
+
+-- name: edit_documents_by_identity
+SELECT document_id::text, id_at_origin, document_key, document_name, document_type, document_date, metadata, language,
+       content_hash, bytes, tokens, leaves, tail, version, created_at, updated_at, c.*
+FROM {{tables.documents}} d
+JOIN unnest($2::text[], $3::text[]) AS want (origin, key) ON d.id_at_origin = want.origin AND d.document_key = want.key
+LEFT JOIN LATERAL (
+    SELECT array_agg(chunk_id::text), array_agg(coalesce(parent_id::text, '')), array_agg(level), array_agg(position),
+           array_agg(start_byte), array_agg(end_byte), array_agg(tokens), array_agg(coalesce(ordinal, 0)), array_agg(length),
+           array_agg(input_hash), array_agg(heading), array_agg(lead)
+    FROM {{tables.document_chunks}}
+    WHERE owner_id = $1 AND document_id = d.document_id
+) c ON true
+WHERE d.owner_id = $1
+ORDER BY document_id;
+
+-- name: edit_documents_by_id
+SELECT document_id::text, id_at_origin, document_key, document_name, document_type, document_date, metadata, language,
+       content_hash, bytes, tokens, leaves, tail, version, created_at, updated_at, c.*
+FROM {{tables.documents}} d
+LEFT JOIN LATERAL (
+    SELECT array_agg(chunk_id::text), array_agg(coalesce(parent_id::text, '')), array_agg(level), array_agg(position),
+           array_agg(start_byte), array_agg(end_byte), array_agg(tokens), array_agg(coalesce(ordinal, 0)), array_agg(length),
+           array_agg(input_hash), array_agg(heading), array_agg(lead)
+    FROM {{tables.document_chunks}}
+    WHERE owner_id = $1 AND document_id = d.document_id
+) c ON true
+WHERE d.owner_id = $1 AND d.document_id = ANY ($2::uuid[])
+ORDER BY document_id;
+
+-- name: edit_documents_where
+SELECT document_id::text, id_at_origin, document_key, document_name, document_type, document_date, metadata, language,
+       content_hash, bytes, tokens, leaves, tail, version, created_at, updated_at, c.*
+FROM {{tables.documents}} d
+LEFT JOIN LATERAL (
+    SELECT array_agg(chunk_id::text), array_agg(coalesce(parent_id::text, '')), array_agg(level), array_agg(position),
+           array_agg(start_byte), array_agg(end_byte), array_agg(tokens), array_agg(coalesce(ordinal, 0)), array_agg(length),
+           array_agg(input_hash), array_agg(heading), array_agg(lead)
+    FROM {{tables.document_chunks}}
+    WHERE owner_id = $1 AND document_id = d.document_id
+) c ON true
+WHERE d.owner_id = $1 /*condition*/
+ORDER BY document_id
+LIMIT nullif($2, 0);
+
+-- name: segments
+SELECT segment_id, low, high, leaves, inline IS NOT NULL, dead, dead_count, bytes
+FROM {{tables.text_segments}}
+WHERE owner_id = $1
+ORDER BY low;
+
+-- name: load_blobs
+SELECT segment_id, low, high, leaves, inline IS NOT NULL, dead, dead_count, bytes, inline
+FROM {{tables.text_segments}}
+WHERE owner_id = $1 AND segment_id = ANY ($2::bigint[])
+ORDER BY low;
+
+-- name: load_blocks
+SELECT segment_id, term, postings, positions
+FROM {{tables.text_postings}}
+WHERE owner_id = $1 AND segment_id = ANY ($2::bigint[])
+ORDER BY segment_id, term;
+
+-- name: leaves
+SELECT c.ordinal, d.document_name, d.language, c.heading, c.content
+FROM {{tables.document_chunks}} c
+JOIN {{tables.documents}} d ON d.owner_id = c.owner_id AND d.document_id = c.document_id
+WHERE c.owner_id = $1 AND c.ordinal > $2
+ORDER BY c.ordinal
+LIMIT $3;
+
+-- name: delete_documents
+DELETE FROM {{tables.documents}} WHERE owner_id = $1 AND document_id = ANY ($2::uuid[]);
+
+-- name: put_documents
+INSERT INTO {{tables.documents}} AS d (owner_id, document_id, id_at_origin, document_key, document_name, document_type,
+    document_date, metadata, language, content_hash, bytes, tokens, leaves, tail, version, created_at, updated_at)
+SELECT $1, id, origin, key, name, type, date, metadata, language, hash, bytes, tokens, leaves, tail, version, now(), now()
+FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::jsonb[], $9::text[],
+    $10::bytea[], $11::bigint[], $12::bigint[], $13::integer[], $14::text[], $15::bigint[])
+    AS v (id, origin, key, name, type, date, metadata, language, hash, bytes, tokens, leaves, tail, version)
+ON CONFLICT (owner_id, document_id) DO UPDATE SET
+    document_name = excluded.document_name, document_type = excluded.document_type, document_date = excluded.document_date,
+    metadata = excluded.metadata, language = excluded.language, content_hash = excluded.content_hash, bytes = excluded.bytes,
+    tokens = excluded.tokens, leaves = excluded.leaves, tail = excluded.tail, version = excluded.version,
+    updated_at = greatest(excluded.updated_at, d.updated_at + interval '1 microsecond');
+
+-- name: write_chunks
+-- Removes chunks, updates kept ones (their place in the document, their ordinal and their context, never their text), adds new
+-- ones.
+WITH gone AS (
+    DELETE FROM {{tables.document_chunks}} WHERE owner_id = $1 AND chunk_id = ANY ($2::uuid[])
+), kept AS (
+    UPDATE {{tables.document_chunks}} c SET
+        parent_id = nullif(v.parent, '')::uuid, position = v.position, start_byte = v.start, end_byte = v.stop,
+        tokens = v.tokens, ordinal = nullif(v.ordinal, -1), length = v.length, input_hash = v.hash, heading = v.heading,
+        lead = v.lead
+    FROM unnest($3::uuid[], $4::text[], $5::integer[], $6::bigint[], $7::bigint[], $8::integer[], $9::bigint[], $10::integer[],
+        $11::bytea[], $12::text[], $13::text[])
+        AS v (id, parent, position, start, stop, tokens, ordinal, length, hash, heading, lead)
+    WHERE c.owner_id = $1 AND c.chunk_id = v.id
+)
+INSERT INTO {{tables.document_chunks}} (owner_id, chunk_id, document_id, parent_id, level, position, start_byte, end_byte,
+    tokens, ordinal, length, input_hash, heading, lead, content)
+SELECT $1, id, document, nullif(parent, '')::uuid, level, position, start, stop, tokens, nullif(ordinal, -1), length, hash,
+       heading, lead, content
+FROM unnest($14::uuid[], $15::text[], $16::integer[], $17::bigint[], $18::bigint[], $19::integer[], $20::bigint[],
+    $21::integer[], $22::bytea[], $23::text[], $24::text[], $25::uuid[], $26::smallint[], $27::text[])
+    AS v (id, parent, position, start, stop, tokens, ordinal, length, hash, heading, lead, document, level, content);
+
+-- name: set_lengths
+UPDATE {{tables.document_chunks}} c SET length = v.length
+FROM unnest($2::bigint[], $3::integer[]) AS v (ordinal, length)
+WHERE c.owner_id = $1 AND c.ordinal = v.ordinal AND c.length <> v.length;
+
+-- name: write_segments
+-- Removes segments with their blocks, updates dead sets, adds segments.
+WITH blocks AS (
+    DELETE FROM {{tables.text_postings}} WHERE owner_id = $1 AND segment_id = ANY ($2::bigint[])
+), gone AS (
+    DELETE FROM {{tables.text_segments}} WHERE owner_id = $1 AND segment_id = ANY ($2::bigint[])
+), dead AS (
+    UPDATE {{tables.text_segments}} s SET dead = v.dead, dead_count = v.dead_count
+    FROM unnest($3::bigint[], $4::bytea[], $5::integer[]) AS v (segment_id, dead, dead_count)
+    WHERE s.owner_id = $1 AND s.segment_id = v.segment_id
+)
+INSERT INTO {{tables.text_segments}} (owner_id, segment_id, low, high, leaves, bytes, dead_count, dead, inline)
+SELECT $1, * FROM unnest($6::bigint[], $7::bigint[], $8::bigint[], $9::integer[], $10::bigint[], $11::integer[], $12::bytea[],
+    $13::bytea[]);
+
+-- name: insert_blocks
+INSERT INTO {{tables.text_postings}} (owner_id, segment_id, term, postings, positions)
+SELECT $1, * FROM unnest($2::bigint[], $3::text[], $4::bytea[], $5::bytea[]);
+
+-- name: put_owner
+UPDATE {{tables.document_owners}} SET
+    documents = $2, leaves = $3, length = $4, next_ordinal = $5, next_segment = $6, analysis = $7,
+    languages = $8::jsonb, merge_due = $9
+WHERE owner_id = $1;

@@ -1,0 +1,88 @@
+-- name: owner_state
+SELECT documents, leaves, length, next_ordinal, next_segment, analysis, languages, merge_due
+FROM {{tables.document_owners}}
+WHERE owner_id = $1;
+
+-- name: view_segments
+SELECT segment_id, low, high, leaves, inline IS NOT NULL, dead, dead_count, bytes, inline
+FROM {{tables.text_segments}}
+WHERE owner_id = $1
+ORDER BY low;
+
+-- name: view_postings
+SELECT segment_id, term, postings, ''::bytea
+FROM {{tables.text_postings}}
+WHERE owner_id = $1 AND term = ANY ($2::text[]);
+
+-- name: view_postings_positions
+SELECT segment_id, term, postings, positions
+FROM {{tables.text_postings}}
+WHERE owner_id = $1 AND term = ANY ($2::text[]);
+
+-- name: hits
+SELECT c.chunk_id::text, c.document_id::text, coalesce(c.parent_id::text, ''), c.level, c.position, c.start_byte, c.end_byte,
+       c.tokens, coalesce(c.ordinal, 0), c.length, c.input_hash, c.heading, c.lead, c.content,
+       d.document_id::text, d.id_at_origin, d.document_key, d.document_name, d.document_type, d.document_date, d.metadata,
+       d.language, d.content_hash, d.bytes, d.tokens, d.leaves, d.tail, d.version, d.created_at, d.updated_at
+FROM unnest($2::bigint[], $3::integer[]) AS want (ordinal, rank)
+JOIN {{tables.document_chunks}} c ON c.owner_id = $1 AND c.ordinal = want.ordinal
+JOIN {{tables.documents}} d ON d.owner_id = $1 AND d.document_id = c.document_id
+ORDER BY want.rank, c.chunk_id
+LIMIT $4;
+
+-- name: hit_parents
+-- The leaves of the hits' parents, in order: their leads and texts make up the parents' texts.
+WITH hit AS (
+    SELECT DISTINCT c.parent_id
+    FROM unnest($2::bigint[], $3::integer[]) AS want (ordinal, rank)
+    JOIN {{tables.document_chunks}} c ON c.owner_id = $1 AND c.ordinal = want.ordinal
+    WHERE c.parent_id IS NOT NULL
+)
+SELECT p.chunk_id::text, p.document_id::text, coalesce(p.parent_id::text, ''), p.level, p.position, p.start_byte, p.end_byte,
+       p.tokens, 0::bigint, p.length, p.input_hash, p.heading, p.lead,
+       (SELECT string_agg(CASE WHEN l.start_byte = p.start_byte THEN '' ELSE l.lead END || l.content, '' ORDER BY l.position)
+        FROM {{tables.document_chunks}} l
+        WHERE l.owner_id = $1 AND l.document_id = p.document_id AND l.level = 0 AND l.parent_id = p.chunk_id)
+FROM hit
+JOIN {{tables.document_chunks}} p ON p.owner_id = $1 AND p.chunk_id = hit.parent_id;
+
+-- name: hit_neighbours
+SELECT DISTINCT ON (n.document_id, n.position)
+       n.chunk_id::text, n.document_id::text, coalesce(n.parent_id::text, ''), n.level, n.position, n.start_byte, n.end_byte,
+       n.tokens, coalesce(n.ordinal, 0), n.length, n.input_hash, n.heading, n.lead, n.content
+FROM unnest($2::bigint[], $3::integer[]) AS want (ordinal, rank)
+JOIN {{tables.document_chunks}} c ON c.owner_id = $1 AND c.ordinal = want.ordinal
+JOIN {{tables.document_chunks}} n ON n.owner_id = $1 AND n.document_id = c.document_id AND n.level = 0
+    AND n.position BETWEEN c.position - $4 AND c.position + $4
+ORDER BY n.document_id, n.position;
+
+-- name: select_leaves
+-- The filter's condition on d takes the place of the marker.
+SELECT c.ordinal
+FROM {{tables.documents}} d
+JOIN {{tables.document_chunks}} c ON c.owner_id = d.owner_id AND c.document_id = d.document_id AND c.ordinal IS NOT NULL
+WHERE d.owner_id = $1 /*condition*/
+LIMIT $2;
+
+-- name: match
+-- Each stage after the first is run only if the stages before it let too few pass.
+WITH head AS MATERIALIZED (
+    SELECT w.ordinal
+    FROM unnest($2::bigint[]) AS w (ordinal)
+    JOIN {{tables.document_chunks}} c ON c.owner_id = $1 AND c.ordinal = w.ordinal
+    JOIN {{tables.documents}} d ON d.owner_id = $1 AND d.document_id = c.document_id
+    WHERE true /*condition*/
+), middle AS MATERIALIZED (
+    SELECT w.ordinal
+    FROM unnest($3::bigint[]) AS w (ordinal)
+    JOIN {{tables.document_chunks}} c ON c.owner_id = $1 AND c.ordinal = w.ordinal
+    JOIN {{tables.documents}} d ON d.owner_id = $1 AND d.document_id = c.document_id
+    WHERE (SELECT count(*) FROM head) < $5 /*condition*/
+), rest AS MATERIALIZED (
+    SELECT w.ordinal
+    FROM unnest($4::bigint[]) AS w (ordinal)
+    JOIN {{tables.document_chunks}} c ON c.owner_id = $1 AND c.ordinal = w.ordinal
+    JOIN {{tables.documents}} d ON d.owner_id = $1 AND d.document_id = c.document_id
+    WHERE (SELECT count(*) FROM head) + (SELECT count(*) FROM middle) < $5 /*condition*/
+)
+SELECT ordinal FROM head UNION ALL SELECT ordinal FROM middle UNION ALL SELECT ordinal FROM rest;

@@ -1,0 +1,214 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/llmemory/llmemory"
+	"github.com/llmemory/llmemory/pgdbm"
+)
+
+// view implements [llmemory.View]: a read transaction whose BEGIN travels with the first question and whose COMMIT with the last.
+type view struct {
+	store *Store
+	tx    *pgdbm.Tx
+	asked bool
+	done  bool
+}
+
+// View implements [llmemory.Store].
+func (s *Store) View(ctx context.Context, _ llmemory.ViewParams) (llmemory.View, error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	return &view{store: s}, nil
+}
+
+// run sends a batch; the first one again on a new connection if the one it had turns out to be dead.
+func (v *view) run(ctx context.Context, queue func(*pgdbm.Batch)) error {
+	attempt := func() error {
+		var b pgdbm.Batch
+		queue(&b)
+		if v.tx == nil {
+			tx, err := v.store.begin(ctx, snapshot)
+			if err != nil {
+				return err
+			}
+			v.tx = tx
+		}
+		return v.tx.Run(ctx, &b)
+	}
+	err := attempt()
+	if err != nil && !v.asked && !v.store.joined && pgdbm.IsConnection(err) && ctx.Err() == nil {
+		_ = v.tx.Rollback(context.WithoutCancel(ctx))
+		v.tx = nil
+		err = attempt()
+	}
+	v.asked = true
+	return translate(err)
+}
+
+// Postings implements [llmemory.View].
+func (v *view) Postings(ctx context.Context, p llmemory.PostingsParams) (*llmemory.PostingsRecord, error) {
+	s := v.store
+	var (
+		states   []llmemory.OwnerState
+		segments []llmemory.LoadedSegment
+		blocks   []llmemory.Block
+		ordinals []int64
+	)
+	name := "view_postings"
+	if p.Positions {
+		name = "view_postings_positions"
+	}
+	filtered := !p.Where.IsZero()
+	var sql string
+	var args []any
+	if filtered {
+		var err error
+		if sql, args, err = s.filtered("select_leaves", p.Where, p.Owner, int64(p.SelectLimit)+1); err != nil {
+			return nil, err
+		}
+	}
+	err := v.run(ctx, func(b *pgdbm.Batch) {
+		states, segments, blocks, ordinals = nil, nil, nil, nil
+		b.Queue(s.sql.Get("owner_state"), p.Owner).Rows(collect(&states, scanState))
+		b.Queue(s.sql.Get("view_segments"), p.Owner).Rows(collect(&segments, scanLoaded))
+		b.Queue(s.sql.Get(name), p.Owner, p.Terms).Rows(collect(&blocks, scanBlock))
+		if filtered {
+			b.Queue(sql, args...).Rows(collect(&ordinals, scanOrdinal))
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := &llmemory.PostingsRecord{Segments: segments}
+	if len(states) > 0 {
+		out.State = states[0]
+	}
+	at := make(map[int64]int, len(segments))
+	for i, seg := range segments {
+		at[seg.ID] = i
+	}
+	for _, b := range blocks {
+		i, ok := at[b.Segment]
+		if !ok {
+			return nil, fmt.Errorf("%w: text_postings has blocks of segment %d, which does not exist", llmemory.ErrCorrupt, b.Segment)
+		}
+		out.Segments[i].Blocks = append(out.Segments[i].Blocks, b)
+	}
+	if filtered {
+		if out.Broad = len(ordinals) > p.SelectLimit; !out.Broad {
+			out.Selected = unsigned(ordinals)
+			slices.Sort(out.Selected)
+		}
+	}
+	return out, nil
+}
+
+func scanOrdinal(rows pgx.Rows, out *int64) error { return rows.Scan(out) }
+
+func unsigned(list []int64) []uint64 {
+	out := make([]uint64, len(list))
+	for i, v := range list {
+		out[i] = uint64(v)
+	}
+	return out
+}
+
+// Match implements [llmemory.View].
+func (v *view) Match(ctx context.Context, p llmemory.MatchParams) ([]uint64, error) {
+	all := signed(p.Ordinals)
+	head, middle := p.Stages[0], p.Stages[0]+p.Stages[1]
+	sql, args, err := v.store.filtered("match", p.Where, p.Owner, all[:head], all[head:middle], all[middle:], int64(p.Limit))
+	if err != nil {
+		return nil, err
+	}
+	var passed []int64
+	if err := v.run(ctx, func(b *pgdbm.Batch) {
+		passed = nil
+		b.Queue(sql, args...).Rows(collect(&passed, scanOrdinal))
+	}); err != nil {
+		return nil, err
+	}
+	rank := make(map[int64]int, len(all))
+	for i, ordinal := range all {
+		rank[ordinal] = i
+	}
+	slices.SortFunc(passed, func(a, b int64) int { return rank[a] - rank[b] })
+	return unsigned(passed), nil
+}
+
+// Hits implements [llmemory.View].
+func (v *view) Hits(ctx context.Context, p llmemory.HitsParams) ([]llmemory.HitRecord, error) {
+	s := v.store
+	ordinals, groups := signed(p.Ordinals), make([]int32, len(p.Groups))
+	for i, g := range p.Groups {
+		groups[i] = int32(g)
+	}
+	var hits []llmemory.HitRecord
+	var parents, neighbours []llmemory.ChunkRecord
+	var b pgdbm.Batch
+	b.Queue(s.sql.Get("hits"), p.Owner, ordinals, groups, int64(p.Limit)).Rows(collect(&hits, scanHit))
+	if p.Parents {
+		b.Queue(s.sql.Get("hit_parents"), p.Owner, ordinals, groups).Rows(collect(&parents, scanChunk))
+	}
+	if p.Neighbours > 0 {
+		b.Queue(s.sql.Get("hit_neighbours"), p.Owner, ordinals, groups, int32(p.Neighbours)).Rows(collect(&neighbours, scanChunk))
+	}
+	if v.tx == nil {
+		tx, err := s.begin(ctx, snapshot)
+		if err != nil {
+			return nil, translate(err)
+		}
+		v.tx = tx
+	}
+	v.done = true
+	if err := v.tx.Commit(ctx, &b); err != nil {
+		_ = v.tx.Rollback(context.WithoutCancel(ctx))
+		if pgdbm.IsConnection(err) { // a read commits nothing
+			return nil, &llmemory.UnavailableError{What: "database", Err: err}
+		}
+		return nil, translate(err)
+	}
+	byID := make(map[string]*llmemory.Chunk, len(parents))
+	for i := range parents {
+		byID[parents[i].ID] = &parents[i].Chunk
+	}
+	byPlace := make(map[string]map[int]llmemory.Chunk)
+	for _, n := range neighbours {
+		if byPlace[n.DocumentID] == nil {
+			byPlace[n.DocumentID] = map[int]llmemory.Chunk{}
+		}
+		byPlace[n.DocumentID][n.Position] = n.Chunk
+	}
+	for i := range hits {
+		h := &hits[i]
+		if p.Parents {
+			h.Parent = byID[h.Chunk.ParentID]
+		}
+		for d := -p.Neighbours; d <= p.Neighbours; d++ {
+			n, ok := byPlace[h.Chunk.DocumentID][h.Chunk.Position+d]
+			switch {
+			case !ok || d == 0:
+			case d < 0:
+				h.Before = append(h.Before, n)
+			default:
+				h.After = append(h.After, n)
+			}
+		}
+	}
+	return hits, nil
+}
+
+// Close implements [llmemory.View].
+func (v *view) Close(ctx context.Context) error {
+	if v.done || v.tx == nil {
+		return nil
+	}
+	v.done = true
+	return translate(v.tx.Rollback(ctx))
+}

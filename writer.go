@@ -1,0 +1,374 @@
+package llmemory
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/llmemory/llmemory/internal/analysis"
+	"github.com/llmemory/llmemory/internal/postings"
+)
+
+// writer collects what an [Edit] is to change: documents and chunks as they come, the text index at commit.
+type writer struct {
+	m       *Memory
+	owner   string
+	edit    Edit
+	state   OwnerState
+	changes Changes
+	fresh   []postings.Doc // leaves to index
+	dead    []uint64       // ordinals that are no longer live
+	dirty   bool
+	merge   bool // the segments could do with merging now
+}
+
+// edit opens an edit whose index speaks this version of the analysis.
+func (m *Memory) edit(ctx context.Context, p EditParams) (*writer, error) {
+	for {
+		e, err := m.store.Edit(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		state := e.State()
+		switch {
+		case state.Leaves == 0:
+			state.Analysis = analysis.Version
+		case state.Analysis > analysis.Version:
+			err := fmt.Errorf("%w: the text index of this owner was made by analysis version %d, this program knows version %d: upgrade it",
+				ErrUnavailable, state.Analysis, analysis.Version)
+			_ = e.Rollback(ctx)
+			return nil, err
+		case state.Analysis < analysis.Version:
+			if err := e.Rollback(ctx); err != nil {
+				return nil, err
+			}
+			if err := m.reindex(ctx, p.Owner); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		state.Languages = maps.Clone(state.Languages)
+		if state.Languages == nil {
+			state.Languages = map[string]int{}
+		}
+		return &writer{m: m, owner: p.Owner, edit: e, state: state, changes: Changes{Owner: p.Owner}}, nil
+	}
+}
+
+// add plans the storing of a prepared document over its present version, nil if there is none.
+func (w *writer) add(p *prepared, old *EditDocument) (Added, error) {
+	result := p.result
+	if old != nil {
+		decided, err := p.decide(&old.Document)
+		if err != nil {
+			return Added{}, err
+		}
+		if decided {
+			return p.result, nil
+		}
+	}
+	w.dirty = true
+	record := p.record
+	record.Version = 1
+	result.Status = Created
+	if old != nil {
+		result.Status = Updated
+		record.Version = old.Document.Version + 1
+		if bytes.Equal(old.Document.ContentHash, record.ContentHash) {
+			// Only the row's own columns change: name, type, date, metadata.
+			record.Language, record.Tokens, record.ChunkCount = old.Document.Language, old.Document.Tokens, old.Document.ChunkCount
+			record.Tail = old.Document.Tail
+			result.Chunks, result.ChunksReused = record.ChunkCount, record.ChunkCount
+			w.changes.Documents = append(w.changes.Documents, record)
+			return result, nil
+		}
+	}
+	w.changes.Documents = append(w.changes.Documents, record)
+	kept := map[string]ChunkRecord{}
+	if old != nil {
+		for _, c := range old.Chunks {
+			kept[c.ID] = c
+		}
+		w.count(old.Document.Language, -old.Document.ChunkCount)
+	} else {
+		w.state.Documents++
+	}
+	w.count(record.Language, len(p.leaves))
+	result.Chunks = len(p.leaves)
+
+	parents := p.parentRecords(w.owner)
+	for _, c := range parents {
+		before, there := kept[c.ID]
+		switch {
+		case !there:
+			w.changes.InsertChunks = append(w.changes.InsertChunks, c)
+		case !samePlace(before, c):
+			w.changes.UpdateChunks = append(w.changes.UpdateChunks, c)
+		}
+		delete(kept, c.ID)
+	}
+	for _, l := range p.leaves {
+		c := l.record
+		before, there := kept[c.ID]
+		delete(kept, c.ID)
+		if there && bytes.Equal(before.InputHash, c.InputHash) {
+			c.Ordinal, c.Length = before.Ordinal, before.Length
+			result.ChunksReused++
+			if !samePlace(before, c) {
+				w.changes.UpdateChunks = append(w.changes.UpdateChunks, c)
+			}
+			continue
+		}
+		if there {
+			w.kill(before)
+		}
+		c.Ordinal = w.state.NextOrdinal
+		w.state.NextOrdinal++
+		w.state.Leaves++
+		w.state.Length += int64(c.Length)
+		w.fresh = append(w.fresh, postings.Doc{Ordinal: c.Ordinal, Tokens: l.tokens, Length: c.Length})
+		if there {
+			w.changes.UpdateChunks = append(w.changes.UpdateChunks, c)
+		} else {
+			w.changes.InsertChunks = append(w.changes.InsertChunks, c)
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(kept)) {
+		c := kept[id]
+		if c.Level == 0 {
+			w.kill(c)
+		}
+		w.changes.DeleteChunks = append(w.changes.DeleteChunks, id)
+	}
+	return result, nil
+}
+
+func samePlace(a, b ChunkRecord) bool {
+	return a.ParentID == b.ParentID && a.Position == b.Position && a.Start == b.Start && a.End == b.End &&
+		a.Heading == b.Heading && a.Lead == b.Lead && a.Tokens == b.Tokens
+}
+
+// remove plans the deletion of a document.
+func (w *writer) remove(d *EditDocument) {
+	w.dirty = true
+	w.changes.DeleteDocuments = append(w.changes.DeleteDocuments, d.Document.ID)
+	w.state.Documents--
+	w.count(d.Document.Language, -d.Document.ChunkCount)
+	for _, c := range d.Chunks {
+		if c.Level == 0 {
+			w.kill(c)
+		}
+	}
+}
+
+func (w *writer) kill(c ChunkRecord) {
+	w.dead = append(w.dead, c.Ordinal)
+	w.state.Leaves--
+	w.state.Length -= int64(c.Length)
+}
+
+func (w *writer) count(language string, leaves int) {
+	w.state.Languages[language] += leaves
+	if w.state.Languages[language] <= 0 {
+		delete(w.state.Languages, language)
+	}
+}
+
+// commit brings the text index up to date and commits everything.
+func (w *writer) commit(ctx context.Context) error {
+	segments, err := w.bury(w.edit.Segments())
+	if err != nil {
+		return err
+	}
+	if err := w.index(ctx, segments); err != nil {
+		return err
+	}
+	segments = w.settled()
+	w.merge = pickMerge(segments, lazyFan) != nil
+	w.state.MergeDue = pickMerge(segments, eagerFan) != nil
+	w.changes.State = w.state
+	return w.edit.Commit(ctx, w.changes)
+}
+
+// bury marks dead ordinals in their segments, drops segments that have no live leaf left, and returns the others.
+func (w *writer) bury(segments []Segment) ([]Segment, error) {
+	slices.Sort(w.dead)
+	rest := w.dead
+	var live []Segment
+	for _, s := range segments {
+		n := 0
+		for n < len(rest) && rest[n] < s.High {
+			n++
+		}
+		mine := rest[:n]
+		rest = rest[n:]
+		if len(mine) > 0 {
+			if mine[0] < s.Low {
+				return nil, fmt.Errorf("%w: no segment of the text index holds leaf %d", ErrCorrupt, mine[0])
+			}
+			dead, err := deadSet(s)
+			if err != nil {
+				return nil, err
+			}
+			for _, ordinal := range mine {
+				dead.Add(ordinal)
+			}
+			s.Dead, s.DeadCount = dead.Encode(), dead.Len()
+			if s.DeadCount >= s.Leaves {
+				w.changes.DeleteSegments = append(w.changes.DeleteSegments, s.ID)
+				continue
+			}
+			w.changes.DeadSegments = append(w.changes.DeadSegments, s)
+		}
+		live = append(live, s)
+	}
+	if len(rest) > 0 {
+		return nil, fmt.Errorf("%w: no segment of the text index holds leaf %d", ErrCorrupt, rest[0])
+	}
+	return live, nil
+}
+
+const (
+	// foldLeaves is how many leaves inline segments may hold together before they are folded into blocks: searches read inline
+	// segments whole.
+	foldLeaves = 512
+	// foldSegments is how many inline segments there may be before they are put together into one.
+	foldSegments = 32
+)
+
+// index adds the fresh leaves to the index as a new segment, taking in the inline segments when these have become many.
+func (w *writer) index(ctx context.Context, segments []Segment) error {
+	var inline []Segment
+	leaves := len(w.fresh)
+	for _, s := range segments {
+		if s.Inline {
+			inline = append(inline, s)
+			leaves += s.Leaves - s.DeadCount
+		}
+	}
+	fold := len(inline) > 0 && (leaves >= foldLeaves || len(inline) >= foldSegments)
+	if len(w.fresh) > 0 {
+		segment, err := build(w.fresh)
+		if err != nil {
+			return err
+		}
+		if !fold {
+			w.put(segment, len(w.fresh), leaves < foldLeaves)
+			return nil
+		}
+		sources, err := w.load(ctx, inline)
+		if err != nil {
+			return err
+		}
+		if segment, err = postings.MergeSegment(append(sources, segment.Source(nil))); err != nil {
+			return fmt.Errorf("%w: fold the text index: %w", ErrCorrupt, err)
+		}
+		w.put(segment, leaves, leaves < foldLeaves)
+	}
+	return nil
+}
+
+func build(docs []postings.Doc) (*postings.Segment, error) {
+	var b postings.Builder
+	for _, d := range docs {
+		if err := b.Add(d); err != nil {
+			return nil, fmt.Errorf("index the text: %w", err)
+		}
+	}
+	return b.Segment(), nil
+}
+
+// deadSet returns the dead ordinals of a segment.
+func deadSet(s Segment) (*postings.Set, error) {
+	if len(s.Dead) == 0 {
+		return postings.NewSet(), nil
+	}
+	dead, err := postings.DecodeSet(s.Dead)
+	if err != nil {
+		return nil, fmt.Errorf("%w: dead set of segment %d: %w", ErrCorrupt, s.ID, err)
+	}
+	return dead, nil
+}
+
+// settled returns the segments there will be after the commit, without their content.
+func (w *writer) settled() []Segment {
+	var out []Segment
+	for _, s := range w.edit.Segments() {
+		if slices.Contains(w.changes.DeleteSegments, s.ID) {
+			continue
+		}
+		for _, d := range w.changes.DeadSegments {
+			if d.ID == s.ID {
+				s = d
+			}
+		}
+		out = append(out, s)
+	}
+	for _, s := range w.changes.InsertSegments {
+		out = append(out, s.Segment)
+	}
+	slices.SortFunc(out, func(a, b Segment) int { return cmp.Compare(a.Low, b.Low) })
+	return out
+}
+
+// load reads segments for a merge, which will replace them.
+func (w *writer) load(ctx context.Context, segments []Segment) ([]postings.MergeSource, error) {
+	p := LoadParams{Owner: w.owner}
+	dead := map[int64][]byte{}
+	for _, s := range segments {
+		p.Segments = append(p.Segments, s.ID)
+		dead[s.ID] = s.Dead // with what this edit buried
+		w.changes.DeadSegments = slices.DeleteFunc(w.changes.DeadSegments, func(d Segment) bool { return d.ID == s.ID })
+	}
+	w.changes.DeleteSegments = append(w.changes.DeleteSegments, p.Segments...)
+	loaded, err := w.edit.Load(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	if len(loaded) != len(segments) {
+		return nil, fmt.Errorf("%w: %d of %d segments of the text index found", ErrCorrupt, len(loaded), len(segments))
+	}
+	sources := make([]postings.MergeSource, len(loaded))
+	for i, l := range loaded {
+		l.Dead = dead[l.ID]
+		if sources[i], err = source(l); err != nil {
+			return nil, err
+		}
+	}
+	return sources, nil
+}
+
+// put plans the writing of a segment of so many leaves, as one blob or as blocks.
+func (w *writer) put(s *postings.Segment, leaves int, inline bool) {
+	out := LoadedSegment{Segment: Segment{ID: w.state.NextSegment, Low: s.Low, High: s.High, Leaves: leaves, Inline: inline}}
+	w.state.NextSegment++
+	if inline {
+		out.Blob = s.Inline()
+		out.Bytes = int64(len(out.Blob))
+	} else {
+		for _, b := range s.Blocks {
+			out.Blocks = append(out.Blocks, Block{Segment: out.ID, Term: b.Term, Postings: b.Postings, Positions: b.Positions})
+			out.Bytes += int64(len(b.Postings) + len(b.Positions))
+		}
+	}
+	w.changes.InsertSegments = append(w.changes.InsertSegments, out)
+}
+
+// tidy merges segments after a commit when a host that never calls Run has let them pile up. It is a courtesy: the documents are
+// stored, so a fault here is logged, not returned.
+func (w *writer) tidy(ctx context.Context) {
+	if !w.merge || joined(w.m.store) {
+		return
+	}
+	if _, err := w.m.maintain(ctx, w.owner, lazyFan); err != nil && ctx.Err() == nil {
+		w.m.config.Logger.WarnContext(ctx, "llmemory: merging the text index failed; it will be tried again", "error", err)
+	}
+}
+
+func joined(s Store) bool {
+	j, ok := s.(Joiner)
+	return ok && j.Joined()
+}
