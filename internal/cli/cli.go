@@ -1,0 +1,228 @@
+// Package cli is the llmemory program: its commands, its settings and how these are found, and what it prints.
+//
+// Results go to standard output, everything else to standard error. With --json standard output is one JSON document ("add"
+// prints one JSON document a line). Exit codes are stable: see [Main].
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/llmemory/llmemory"
+	"github.com/llmemory/llmemory/extract"
+)
+
+// The exit codes.
+const (
+	exitOK          = 0
+	exitFailure     = 1
+	exitUsage       = 2
+	exitNotFound    = 3
+	exitPartly      = 4
+	exitInterrupted = 130 // what a shell reports for a program that Ctrl-C ended
+)
+
+var (
+	errUsage  = errors.New("usage")
+	errPartly = errors.New("partly done")
+)
+
+// exitCodes gives every kind of error its exit code; the first that matches counts, and what is not here is a failure.
+var exitCodes = []struct {
+	err  error
+	code int
+}{
+	{context.Canceled, exitInterrupted},
+	{errPartly, exitPartly},
+	{errUsage, exitUsage},
+	{llmemory.ErrNotFound, exitNotFound},
+	{llmemory.ErrInvalid, exitUsage},
+	{llmemory.ErrConflict, exitFailure},
+	{llmemory.ErrUnavailable, exitFailure},
+	{llmemory.ErrCommitUnknown, exitFailure},
+	{llmemory.ErrClosed, exitFailure},
+	{llmemory.ErrCorrupt, exitFailure},
+}
+
+func exitCode(err error) int {
+	if err == nil {
+		return exitOK
+	}
+	for _, row := range exitCodes {
+		if errors.Is(err, row.err) {
+			return row.code
+		}
+	}
+	return exitFailure
+}
+
+// usageError is a mistake on the command line, in the environment or in the configuration file.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string   { return e.err.Error() }
+func (e *usageError) Unwrap() []error { return []error{errUsage, e.err} }
+
+func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
+
+// partlyError says that some of the work was done and some was not.
+type partlyError struct{ text string }
+
+func (e *partlyError) Error() string { return e.text }
+func (e *partlyError) Unwrap() error { return errPartly }
+
+// app is one run of the program.
+type app struct {
+	stdin  io.Reader
+	stdout *output
+	stderr io.Writer
+	env    func(string) string
+	opts   options
+	logger *slog.Logger
+	// extractor turns files into text.
+	extractor extract.Extractor
+	// started tells that a command has taken over: errors before that are mistakes of usage.
+	started bool
+}
+
+// Main runs the program with these arguments (without its name) and returns its exit code:
+//
+//	0    done
+//	1    failed
+//	2    usage: an unknown flag, a missing argument, a value that breaks a rule
+//	3    not found
+//	4    partly done
+//	130  interrupted: ctx was cancelled
+//
+// env looks up an environment variable, "" if it is not set. PostgreSQL's own variables (PGHOST, PGPASSWORD, …) are read from
+// the environment of the process.
+func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env func(string) string) int {
+	a := &app{stdin: stdin, stdout: &output{w: stdout}, stderr: stderr, env: env, extractor: extract.Plain{}}
+	root := a.root()
+	root.SetArgs(args)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err != nil && !a.started && !errors.Is(err, errUsage) {
+		err = &usageError{err}
+	}
+	if err == nil && a.stdout.err != nil {
+		err = fmt.Errorf("write the output: %w", a.stdout.err)
+	}
+	if ctx.Err() != nil && err != nil {
+		err = context.Canceled // what was cut short is no news
+	}
+	switch {
+	case errors.Is(err, context.Canceled):
+		a.note("interrupted")
+	case err != nil && !errors.Is(err, errReported):
+		a.note("%v", err)
+	}
+	if errors.Is(err, errUsage) {
+		fmt.Fprintf(a.stderr, "Run %q for help.\n", cmd.CommandPath()+" --help")
+	}
+	return exitCode(err)
+}
+
+// note tells the user something on standard error.
+func (a *app) note(format string, args ...any) {
+	fmt.Fprintf(a.stderr, "llmemory: %s\n", fmt.Sprintf(format, args...))
+}
+
+// output remembers the first error of writing, so that a full disk does not pass for success.
+type output struct {
+	w   io.Writer
+	err error
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	if o.err != nil {
+		return 0, o.err
+	}
+	n, err := o.w.Write(p)
+	o.err = err
+	return n, err
+}
+
+// isTerminal tells whether somebody is looking. The null device passes for a terminal too, which does no harm: what is only
+// for people is lost there, and no answer is read from it.
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+const rootHelp = `llmemory keeps documents in a PostgreSQL database and finds passages in them.
+
+  export LLMEMORY_DB=postgres://localhost/app
+  llmemory add ~/notes
+  llmemory search "when is the lease up?"
+
+Results go to standard output, everything else to standard error.`
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:               "llmemory",
+		Short:             "Document memory with search",
+		Long:              rootHelp,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		DisableAutoGenTag: true,
+		RunE:              func(*cobra.Command, []string) error { return usagef("name a command") },
+	}
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	flags := root.PersistentFlags()
+	for i := range settings {
+		if s := &settings[i]; s.global() {
+			s.bind(root, flags, &a.opts)
+		}
+	}
+	root.AddCommand(a.addCommand(), a.searchCommand(), a.listCommand(), a.getCommand(), a.deleteCommand(), a.statsCommand(),
+		a.migrateCommand(), a.evalCommand(), a.doctorCommand(), a.versionCommand(), a.docsCommand())
+	root.AddCommand(helpTopics()...)
+	a.bindAll(root)
+	return root
+}
+
+// bindAll declares the flags of all commands.
+func (a *app) bindAll(cmd *cobra.Command) {
+	for _, child := range cmd.Commands() {
+		for i := range settings {
+			if s := &settings[i]; !s.global() && s.appliesTo(commandName(child)) {
+				s.bind(child, child.Flags(), &a.opts)
+			}
+		}
+		a.bindAll(child)
+	}
+}
+
+// command makes a command whose settings are resolved before it runs.
+func (a *app) command(use, short, long string, args cobra.PositionalArgs, run func(ctx context.Context, args []string) error) *cobra.Command {
+	return &cobra.Command{
+		Use:   use,
+		Short: short,
+		Long:  short + ".\n\n" + strings.TrimSpace(long),
+		Args:  args,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := a.resolve(cmd); err != nil {
+				return err
+			}
+			a.started = true
+			level := slog.LevelWarn
+			if a.opts.verbose {
+				level = slog.LevelDebug
+			}
+			a.logger = slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: level}))
+			return run(cmd.Context(), args)
+		},
+	}
+}

@@ -1,0 +1,293 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/llmemory/llmemory"
+	"github.com/llmemory/llmemory/pgdbm"
+	"github.com/llmemory/llmemory/store/postgres"
+)
+
+const doctorHelp = `
+Checks the database, the schema, the role's rights, pgvector and the owner's
+index, and says what to do about what is wrong. Writes nothing. The exit code is
+1 if a check failed; warnings do not count.
+
+With --json:
+  {"ok","checks":[{"name","status","detail","hint"}]}
+where status is ok, warn or fail.`
+
+func (a *app) doctorCommand() *cobra.Command {
+	return a.command("doctor", "Check what is there and what is missing", doctorHelp, cobra.NoArgs, a.doctor)
+}
+
+type checkStatus string
+
+const (
+	checkOK   checkStatus = "ok"
+	checkWarn checkStatus = "warn"
+	checkFail checkStatus = "fail"
+)
+
+// check is one line of doctor's report.
+type check struct {
+	Name   string      `json:"name"`
+	Status checkStatus `json:"status"`
+	Detail string      `json:"detail"`
+	Hint   string      `json:"hint"` // what to do; "" if there is nothing to do
+}
+
+func (a *app) doctor(ctx context.Context, _ []string) error {
+	checks := a.examine(ctx)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	failed := 0
+	for _, c := range checks {
+		if c.Status == checkFail {
+			failed++
+		}
+	}
+	if a.opts.json {
+		err := a.printJSON(struct {
+			OK     bool    `json:"ok"`
+			Checks []check `json:"checks"`
+		}{failed == 0, checks})
+		if err != nil {
+			return err
+		}
+	} else {
+		for _, c := range checks {
+			a.printf("%-4s  %-10s  %s\n", c.Status, c.Name, c.Detail)
+			if c.Hint != "" {
+				a.printf("%16s  %s\n", "", c.Hint)
+			}
+		}
+	}
+	if failed > 0 {
+		return fmt.Errorf("%s failed", plural(failed, "check"))
+	}
+	return nil
+}
+
+// examine does the checks in the order in which they depend on each other, and stops where the next would make no sense.
+func (a *app) examine(ctx context.Context) []check {
+	if _, err := a.databaseURL(); err != nil {
+		return []check{{"database", checkFail, err.Error(), "set LLMEMORY_DB to the URL of a PostgreSQL database"}}
+	}
+	db, closer, err := a.handle(ctx)
+	if err != nil {
+		return []check{{"database", checkFail, err.Error(), "check that the server runs, and host, port, database, role and password of the URL"}}
+	}
+	defer closer()
+	var checks []check
+	database, err := examineServer(ctx, db)
+	checks = append(checks, database)
+	if err != nil {
+		return checks
+	}
+	mayCreate, schema := examineSchema(ctx, db)
+	checks = append(checks, schema)
+	migrated, migrations := examineMigrations(ctx, db, mayCreate)
+	checks = append(checks, migrations)
+	if migrated {
+		rights := examineRights(ctx, db)
+		checks = append(checks, rights)
+		if rights.Status == checkOK {
+			checks = append(checks, a.examineIndex(ctx, db))
+		}
+	}
+	return append(checks, examineVector(ctx, db))
+}
+
+func examineServer(ctx context.Context, db *pgdbm.DB) (check, error) {
+	var version, database, role string
+	var number int
+	err := db.QueryRow(ctx, `SELECT current_setting('server_version'), current_setting('server_version_num')::int,
+		current_database()::text, current_user::text`).Scan(&version, &number, &database, &role)
+	if err != nil {
+		return check{"database", checkFail, err.Error(), "check the server's log"}, err
+	}
+	c := check{Name: "database", Status: checkOK, Detail: fmt.Sprintf("PostgreSQL %s, database %q, role %q", version, database, role)}
+	if number < 140000 {
+		c.Status, c.Hint = checkWarn, "this version is no longer maintained: upgrade the server"
+	}
+	return c, nil
+}
+
+func examineSchema(ctx context.Context, db *pgdbm.DB) (mayCreate bool, c check) {
+	name := db.SchemaName()
+	c = check{Name: "schema", Status: checkOK, Detail: fmt.Sprintf("%q", name)}
+	var exists, usage, create, createSchema bool
+	err := db.QueryRow(ctx, `SELECT n.oid IS NOT NULL, coalesce(has_schema_privilege(n.oid, 'USAGE'), false),
+			coalesce(has_schema_privilege(n.oid, 'CREATE'), false), has_database_privilege(current_database(), 'CREATE')
+		FROM (SELECT 1) one LEFT JOIN pg_namespace n ON n.nspname = $1`, name).Scan(&exists, &usage, &create, &createSchema)
+	switch {
+	case err != nil:
+		c.Status, c.Detail = checkFail, err.Error()
+	case !exists && !createSchema:
+		c.Status, c.Detail = checkFail, fmt.Sprintf("%q does not exist, and this role may not create it", name)
+		c.Hint = "run \"llmemory migrate up\" as a role that may"
+	case !exists:
+		c.Detail += " does not exist yet; this role may create it"
+	case !usage:
+		c.Status, c.Detail = checkFail, fmt.Sprintf("this role may not use %q", name)
+		c.Hint = "run what \"llmemory migrate grants --role ROLE\" prints as its owner"
+	}
+	return create || !exists && createSchema, c
+}
+
+func examineMigrations(ctx context.Context, db *pgdbm.DB, mayCreate bool) (migrated bool, c check) {
+	c = check{Name: "migrations", Status: checkOK}
+	m, err := postgres.Migrations(db)
+	var all []pgdbm.Migration
+	if err == nil {
+		all, err = m.Status(ctx)
+	}
+	if err != nil {
+		c.Status, c.Detail = checkFail, err.Error()
+		if errors.Is(err, pgdbm.ErrForeign) {
+			c.Hint = "choose another schema with --schema"
+		}
+		return false, c
+	}
+	var applied int
+	var pending, broken []string
+	for _, m := range all {
+		switch m.State {
+		case pgdbm.MigrationApplied:
+			applied++
+		case pgdbm.MigrationPending:
+			pending = append(pending, m.File)
+		default:
+			broken = append(broken, fmt.Sprintf("%03d_%s is %s", m.Version, m.Name, m.State))
+		}
+	}
+	c.Detail = fmt.Sprintf("%d applied", applied)
+	switch {
+	case len(broken) > 0:
+		c.Status, c.Detail = checkFail, strings.Join(broken, ", ")
+		c.Hint = "another version of llmemory made this schema: use that one, or upgrade this one"
+	case len(pending) > 0 && !mayCreate:
+		c.Status, c.Detail = checkFail, "pending: "+strings.Join(pending, ", ")
+		c.Hint = "run \"llmemory migrate up\" as a role that may create tables"
+	case len(pending) > 0:
+		c.Status, c.Detail = checkWarn, "pending: "+strings.Join(pending, ", ")
+		c.Hint = "run \"llmemory migrate up\"; any other command does it too"
+	}
+	return len(broken) == 0 && len(pending) == 0, c
+}
+
+// tables are what a role needs rights on. A test holds them against a migrated schema.
+var tables = []string{"document_chunks", "document_owners", "documents", "text_postings", "text_segments"}
+
+func examineRights(ctx context.Context, db *pgdbm.DB) check {
+	c := check{Name: "rights", Status: checkOK, Detail: "this role may read and write the tables"}
+	var missing []string
+	for _, table := range tables {
+		var ok bool
+		err := db.QueryRow(ctx, `SELECT count(*) = 4 FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS r
+			WHERE has_table_privilege('{{tables.`+table+`}}', r)`).Scan(&ok)
+		if err != nil {
+			c.Status, c.Detail = checkFail, err.Error()
+			return c
+		}
+		if !ok {
+			missing = append(missing, table)
+		}
+	}
+	if missing != nil {
+		c.Status, c.Detail = checkFail, "this role may not read and write "+strings.Join(missing, ", ")
+		c.Hint = "run what \"llmemory migrate grants --role ROLE\" prints as the tables' owner"
+	}
+	return c
+}
+
+func (a *app) examineIndex(ctx context.Context, db *pgdbm.DB) check {
+	c := check{Name: "index", Status: checkOK}
+	fail := func(err error) check { return check{"index", checkFail, err.Error(), ""} }
+	store, err := postgres.New(ctx, db, &postgres.Options{RequireMigrated: true})
+	if err != nil {
+		return fail(err)
+	}
+	memory, err := llmemory.New(store, nil)
+	if err != nil {
+		return fail(err)
+	}
+	s, err := memory.Owner(a.opts.owner).Stats(ctx)
+	if err != nil {
+		return fail(err)
+	}
+	c.Detail = fmt.Sprintf("owner %q: %s, %s, %s", a.opts.owner, plural(int(s.Documents), "document"), plural(int(s.Chunks), "chunk"),
+		plural(int(s.Index.Segments), "segment"))
+	switch {
+	case s.Index.Stale:
+		c.Status, c.Detail = checkWarn, c.Detail+"; made by another version of the text analysis"
+		c.Hint = "the next change of this owner's documents rebuilds it"
+	case s.Index.DeadLeaves > 1000 && s.Index.DeadLeaves > s.Chunks:
+		c.Status, c.Detail = checkWarn, fmt.Sprintf("%s; %d deleted chunks still in the index", c.Detail, s.Index.DeadLeaves)
+		c.Hint = "maintenance purges them: run it in a program with Memory.Run"
+	}
+	return c
+}
+
+// The versions of pgvector that matter.
+var (
+	vectorFixed    = [3]int{0, 8, 4} // older ones have faults worth an upgrade
+	vectorParallel = [3]int{0, 8, 2} // older ones cannot be trusted to build an index in parallel
+)
+
+func examineVector(ctx context.Context, db *pgdbm.DB) check {
+	e, err := db.Pool().Extension(ctx, "vector")
+	if err != nil {
+		return check{"pgvector", checkFail, err.Error(), ""}
+	}
+	return judgeVector(e)
+}
+
+func judgeVector(e pgdbm.Extension) check {
+	c := check{Name: "pgvector", Status: checkOK}
+	older := func(than [3]int) bool { return compareVersion(e.Version, than) < 0 }
+	switch {
+	case e.Version == "" && e.Available == "":
+		c.Status, c.Detail = checkWarn, "is not on the server; text search works without it"
+		c.Hint = "install the package postgresql-NN-pgvector on the server, then run as a superuser: CREATE EXTENSION vector"
+	case e.Version == "":
+		c.Status, c.Detail = checkWarn, fmt.Sprintf("%s is on the server but not in this database; text search works without it", e.Available)
+		c.Hint = "run as a superuser: CREATE EXTENSION vector"
+	default:
+		c.Detail = fmt.Sprintf("%s in schema %q", e.Version, e.Schema)
+		if older(vectorFixed) {
+			c.Status = checkWarn
+			if older(vectorParallel) {
+				c.Detail += "; indexes are not built in parallel before 0.8.2"
+			}
+			c.Hint = "upgrade the package on the server to 0.8.4 or newer, then run as a superuser: ALTER EXTENSION vector UPDATE"
+			if compareVersion(e.Available, vectorFixed) >= 0 {
+				c.Hint = "run as a superuser: ALTER EXTENSION vector UPDATE"
+			}
+		}
+	}
+	return c
+}
+
+// compareVersion compares a version such as "0.8.1" or "0.8" with another.
+func compareVersion(version string, with [3]int) int {
+	parts := strings.Split(version, ".")
+	for i, want := range with {
+		n := 0
+		if i < len(parts) {
+			n, _ = strconv.Atoi(parts[i]) // what is no number is old
+		}
+		if n != want {
+			return n - want
+		}
+	}
+	return 0
+}

@@ -1,0 +1,143 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+)
+
+// file is a file to add.
+type file struct {
+	path     string // as people know it: the argument and what is below it
+	absolute string
+	key      string
+	named    bool // an argument itself, not found in a folder
+	open     func() (io.ReadCloser, error)
+	err      error // why it cannot be read, if that is known already
+}
+
+// skipped is something in a folder that is not added, with the reason.
+type skipped struct{ path, why string }
+
+// gathered is what the arguments of add stand for.
+type gathered struct {
+	files   []file
+	skipped []skipped
+	// clashes are the paths of files whose keys were alike and became their absolute paths.
+	clashes []string
+	roots   []*os.Root
+}
+
+func (g *gathered) close() {
+	for _, r := range g.roots {
+		_ = r.Close() // only read from
+	}
+}
+
+// gather finds the files that the arguments name, without reading any. A folder stands for the regular files below it, hidden
+// ones and what symbolic links lead to aside; the files of a folder cannot lead out of it. A file named twice counts once.
+func gather(arguments []string) (*gathered, error) {
+	g := &gathered{}
+	for _, argument := range arguments {
+		if err := g.add(argument); err != nil {
+			g.close()
+			return nil, err
+		}
+	}
+	g.settleKeys()
+	return g, nil
+}
+
+func (g *gathered) add(argument string) error {
+	absolute, err := filepath.Abs(argument)
+	if err != nil {
+		return fmt.Errorf("find %s: %w", argument, err)
+	}
+	single := file{path: argument, absolute: absolute, key: filepath.Base(absolute), named: true}
+	info, err := os.Stat(argument) // an argument may be a symbolic link: the user chose it
+	switch {
+	case err != nil:
+		single.err = err
+	case info.IsDir():
+		root, err := os.OpenRoot(absolute)
+		if err != nil {
+			single.err = err
+			break
+		}
+		g.roots = append(g.roots, root)
+		g.walk(root.FS(), argument, absolute)
+		return nil
+	case !info.Mode().IsRegular():
+		single.err = errors.New("is neither a regular file nor a folder; to add what a program writes, use \"-\"")
+	}
+	single.open = func() (io.ReadCloser, error) { return os.Open(argument) }
+	g.files = append(g.files, single)
+	return nil
+}
+
+// walk adds the files of a folder. Their keys begin with the folder's name, so that they do not depend on where the program is
+// started.
+func (g *gathered) walk(folder fs.FS, argument, absolute string) {
+	base := filepath.Base(absolute)
+	if base == string(filepath.Separator) {
+		base = ""
+	}
+	// The callback handles every error itself.
+	_ = fs.WalkDir(folder, ".", func(name string, d fs.DirEntry, err error) error {
+		f := file{
+			path:     filepath.Join(argument, filepath.FromSlash(name)),
+			absolute: filepath.Join(absolute, filepath.FromSlash(name)),
+			key:      path.Join(base, name),
+		}
+		hidden := name != "." && strings.HasPrefix(path.Base(name), ".")
+		switch {
+		case err != nil:
+			f.err = err
+			g.files = append(g.files, f)
+			if d != nil && d.IsDir() {
+				return fs.SkipDir
+			}
+		case d.IsDir() && hidden:
+			return fs.SkipDir
+		case d.IsDir() || hidden:
+		case d.Type()&fs.ModeSymlink != 0:
+			g.skipped = append(g.skipped, skipped{f.path, "is a symbolic link"})
+		case !d.Type().IsRegular():
+			g.skipped = append(g.skipped, skipped{f.path, "is no regular file"})
+		default:
+			f.open = func() (io.ReadCloser, error) { return folder.Open(name) }
+			g.files = append(g.files, f)
+		}
+		return nil
+	})
+}
+
+// settleKeys drops files that were named twice and gives files whose keys are alike their absolute paths as keys.
+func (g *gathered) settleKeys() {
+	seen := map[string]int{}
+	files := g.files[:0]
+	for _, f := range g.files {
+		if at, twice := seen[f.absolute]; twice {
+			files[at].named = files[at].named || f.named
+			continue
+		}
+		seen[f.absolute] = len(files)
+		files = append(files, f)
+	}
+	g.files = files
+	uses := map[string]int{}
+	for _, f := range files {
+		uses[f.key]++
+	}
+	for i := range files {
+		if f := &files[i]; uses[f.key] > 1 {
+			f.key = filepath.ToSlash(f.absolute)
+			g.clashes = append(g.clashes, f.path)
+		}
+	}
+}

@@ -1,0 +1,225 @@
+package cli
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/llmemory/llmemory"
+)
+
+const searchHelp = `
+Finds the passages that answer QUERY best. Words are optional and ranked,
+"quoted phrases" must occur, -word and -"phrase" must not. Several arguments are
+one query. Finding nothing is no error.
+
+With --json:
+  {"query","mode","degraded","took_ms","hits":[{"chunk_id","document_id","origin_id","name","type","score",
+   "scores":{"text","vector","fused","rerank"},"text","start","end","heading","metadata"}]}
+"degraded" lists what is missing from the answer and why; scores of stages that
+did not see a hit are null. --context adds "before" and "after" to each hit,
+--parents adds "parent", and --explain adds "explanation".`
+
+func (a *app) searchCommand() *cobra.Command {
+	return a.command("search QUERY", "Find passages", searchHelp, atLeastOne("word to search for"), a.search)
+}
+
+type searchJSON struct {
+	Query       string           `json:"query"`
+	Mode        llmemory.Mode    `json:"mode"`
+	Degraded    []string         `json:"degraded"`
+	TookMS      float64          `json:"took_ms"`
+	Hits        []hitJSON        `json:"hits"`
+	Explanation *explanationJSON `json:"explanation,omitempty"`
+}
+
+type hitJSON struct {
+	ChunkID    string         `json:"chunk_id"`
+	DocumentID string         `json:"document_id"`
+	OriginID   string         `json:"origin_id"`
+	Name       string         `json:"name"`
+	Type       llmemory.Type  `json:"type"`
+	Score      float64        `json:"score"`
+	Scores     scoresJSON     `json:"scores"`
+	Text       string         `json:"text"`
+	Start      int            `json:"start"`
+	End        int            `json:"end"`
+	Heading    string         `json:"heading"`
+	Metadata   map[string]any `json:"metadata"`
+	Parent     *chunkJSON     `json:"parent,omitempty"`
+	Before     *[]chunkJSON   `json:"before,omitempty"`
+	After      *[]chunkJSON   `json:"after,omitempty"`
+}
+
+type scoresJSON struct {
+	Text   *float64 `json:"text"`
+	Vector *float64 `json:"vector"`
+	Fused  *float64 `json:"fused"`
+	Rerank *float64 `json:"rerank"`
+}
+
+type explanationJSON struct {
+	Languages  []string    `json:"languages"`
+	Terms      []string    `json:"terms"`
+	Candidates int         `json:"candidates"`
+	Filter     string      `json:"filter"`
+	Stages     []stageJSON `json:"stages"`
+}
+
+type stageJSON struct {
+	Name   string  `json:"name"`
+	TookMS float64 `json:"took_ms"`
+}
+
+func (a *app) search(ctx context.Context, args []string) error {
+	where, err := a.where()
+	if err != nil {
+		return err
+	}
+	if err := checkLimit("limit", a.opts.limit); err != nil {
+		return err
+	}
+	owner, closer, err := a.owner(ctx)
+	if err != nil {
+		return err
+	}
+	defer closer()
+	result, err := owner.Search(ctx, strings.Join(args, " "), &llmemory.SearchOptions{
+		Where: where, Mode: llmemory.Mode(a.opts.mode), Limit: a.opts.limit, Parents: a.opts.parents,
+		Neighbours: a.opts.neighbours, Explain: a.opts.explain,
+	})
+	if err != nil {
+		return err
+	}
+	for _, d := range result.Degraded {
+		a.note("degraded: %s", d)
+	}
+	if a.opts.json {
+		return a.printJSON(newSearchJSON(result, a.opts.neighbours > 0))
+	}
+	if len(result.Hits) == 0 {
+		a.note("nothing found")
+	}
+	for i := range result.Hits {
+		a.printHit(i+1, &result.Hits[i])
+	}
+	if result.Explanation != nil {
+		a.printExplanation(result)
+	}
+	return nil
+}
+
+func newSearchJSON(r *llmemory.Result, neighbours bool) searchJSON {
+	out := searchJSON{
+		Query: r.Query, Mode: r.Mode, Degraded: list(r.Degraded), TookMS: milliseconds(r.Took), Hits: make([]hitJSON, len(r.Hits)),
+	}
+	for i := range r.Hits {
+		h := &r.Hits[i]
+		out.Hits[i] = hitJSON{
+			ChunkID: h.ID, DocumentID: h.DocumentID, OriginID: h.Document.OriginID, Name: h.Document.Name, Type: h.Document.Type,
+			Score: h.Score, Scores: scoresJSON(h.Scores), Text: h.Text, Start: h.Start, End: h.End, Heading: h.Heading,
+			Metadata: object(h.Document.Metadata),
+		}
+		if h.Parent != nil {
+			parent := newChunkJSON(h.Parent)
+			out.Hits[i].Parent = &parent
+		}
+		if neighbours {
+			before, after := newChunksJSON(h.Before), newChunksJSON(h.After)
+			out.Hits[i].Before, out.Hits[i].After = &before, &after
+		}
+	}
+	if e := r.Explanation; e != nil {
+		x := &explanationJSON{Languages: list(e.Languages), Terms: list(e.Terms), Candidates: e.Candidates, Filter: e.Filter,
+			Stages: make([]stageJSON, len(e.Stages))}
+		for i, s := range e.Stages {
+			x.Stages[i] = stageJSON{s.Name, milliseconds(s.Took)}
+		}
+		out.Explanation = x
+	}
+	return out
+}
+
+// printHit writes a hit for people: what it is, where it stands, and what it says.
+func (a *app) printHit(rank int, h *llmemory.Hit) {
+	name := h.Document.Name
+	if name == "" {
+		name = h.Document.Key
+	}
+	a.printf("%d  %.4f  %s", rank, h.Score, plain(name))
+	if h.Heading != "" {
+		a.printf("  %s", plain(h.Heading))
+	}
+	a.printf("\n   document %s, bytes %d to %d\n", h.DocumentID, h.Start, h.End)
+	a.printPassages("before", h.Before)
+	a.printf("   %s\n", a.snippet(h))
+	a.printPassages("after", h.After)
+	if h.Parent != nil {
+		a.printPassages("section", []llmemory.Chunk{*h.Parent})
+	}
+	a.printf("\n")
+}
+
+func (a *app) printPassages(what string, chunks []llmemory.Chunk) {
+	for _, c := range chunks {
+		a.printf("   [%s] %s\n", what, plain(c.Text))
+	}
+}
+
+// snippet returns a hit's snippet, with the question's words in bold if a terminal shows it.
+func (a *app) snippet(h *llmemory.Hit) string {
+	at := strings.Index(h.Text, h.Snippet) // if it occurs twice, it has the same words twice
+	if !isTerminal(a.stdout.w) || at < 0 {
+		return plain(h.Snippet)
+	}
+	const bold, normal = "\x1b[1m", "\x1b[0m"
+	// The marks are put in last: they would not survive plain. Spaces between parts are kept by hand.
+	var b strings.Builder
+	from := at
+	end := at + len(h.Snippet)
+	for _, s := range h.Highlights {
+		start, stop := max(s.Start, from), min(s.End, end)
+		if start >= stop {
+			continue
+		}
+		b.WriteString(spaced(h.Text[from:start]))
+		b.WriteString(bold + plain(h.Text[start:stop]) + normal)
+		from = stop
+	}
+	b.WriteString(spaced(h.Text[from:end]))
+	return b.String()
+}
+
+// spaced is plain, but keeps a space at either end where there was white space.
+func spaced(s string) string {
+	out := plain(s)
+	if out == "" {
+		if s != "" {
+			return " "
+		}
+		return ""
+	}
+	if strings.TrimLeft(s[:1], " \t\r\n") == "" {
+		out = " " + out
+	}
+	if strings.TrimRight(s[len(s)-1:], " \t\r\n") == "" {
+		out += " "
+	}
+	return out
+}
+
+func (a *app) printExplanation(r *llmemory.Result) {
+	e := r.Explanation
+	a.printf("took %.1f ms, mode %s, filter %s, %s\n", milliseconds(r.Took), r.Mode, e.Filter, plural(e.Candidates, "candidate"))
+	a.printf("languages: %s\n", strings.Join(e.Languages, ", "))
+	terms := slices.Clone(e.Terms)
+	for i, t := range terms {
+		terms[i] = plain(t)
+	}
+	a.printf("terms: %s\n", strings.Join(terms, ", "))
+	for _, s := range e.Stages {
+		a.printf("%10.3f ms  %s\n", milliseconds(s.Took), s.Name)
+	}
+}

@@ -1,0 +1,377 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// options holds the settings of one run, whatever they came from.
+type options struct {
+	db, schema, owner, config string
+	json, verbose             bool
+
+	origin, name, key, kind, language, date, ifExists string
+
+	origins, kinds, meta      []string
+	mode, filter, from, to    string
+	limit, offset, neighbours int
+	parents, explain          bool
+	sort                      string
+	reverse                   bool
+	chunks, text              bool
+	all, yes                  bool
+	role                      string
+	byOrigin                  bool
+}
+
+// setting is one row of the table that flags, environment, configuration file and documentation come from.
+type setting struct {
+	// key is the name in the configuration file; LLMEMORY_KEY in the environment.
+	key string
+	// flag is the name on the command line; the key unless given.
+	flag  string
+	short string
+	// arg stands for the value in the documentation; "" for a switch.
+	arg string
+	// commands lists what has it; nil means every command.
+	commands []string
+	fallback string
+	usage    string
+	// target is where the value goes: *string, *int, *bool or *[]string.
+	target func(*options) any
+}
+
+func (s *setting) flagName() string {
+	if s.flag != "" {
+		return s.flag
+	}
+	return s.key
+}
+
+func (s *setting) env() string {
+	return "LLMEMORY_" + strings.ToUpper(strings.ReplaceAll(s.key, "-", "_"))
+}
+
+// settings is the single source of everything that can be set. Deleting has keys of its own where it shares a flag's name with
+// other commands, so that no variable that was meant for a search ever chooses what is deleted.
+var settings = []setting{
+	{key: "db", arg: "URL", usage: "database: a postgres:// URL or a libpq key=value string",
+		target: func(o *options) any { return &o.db }},
+	{key: "schema", arg: "NAME", usage: "schema of the tables (default: the connection's, usually public)",
+		target: func(o *options) any { return &o.schema }},
+	{key: "owner", arg: "ID", fallback: "default", usage: "owner (tenant) to work for",
+		target: func(o *options) any { return &o.owner }},
+	{key: "json", usage: "print JSON on standard output",
+		target: func(o *options) any { return &o.json }},
+	{key: "config", arg: "FILE", usage: "configuration file, see \"llmemory help config\"",
+		target: func(o *options) any { return &o.config }},
+	{key: "verbose", short: "v", usage: "tell more on standard error",
+		target: func(o *options) any { return &o.verbose }},
+
+	{key: "origin", arg: "ID", commands: []string{"add"}, fallback: "default", usage: "origin of the documents: a user, a mailbox, an archive",
+		target: func(o *options) any { return &o.origin }},
+	{key: "origin", arg: "ID", commands: []string{"search", "list"}, usage: "only documents of this origin (repeatable)",
+		target: func(o *options) any { return &o.origins }},
+	{key: "delete-origin", flag: "origin", arg: "ID", commands: []string{"delete"}, usage: "delete documents of this origin (repeatable)",
+		target: func(o *options) any { return &o.origins }},
+	{key: "name", arg: "NAME", commands: []string{"add"}, usage: "name of the document (default: the file's base name)",
+		target: func(o *options) any { return &o.name }},
+	{key: "key", arg: "KEY", commands: []string{"add"}, usage: "key that tells the document apart within its origin (default: its path)",
+		target: func(o *options) any { return &o.key }},
+	{key: "type", arg: "TYPE", commands: []string{"add"}, usage: "document type (default: by file name)",
+		target: func(o *options) any { return &o.kind }},
+	{key: "type", arg: "TYPE", commands: []string{"search", "list"}, usage: "only documents of this type (repeatable)",
+		target: func(o *options) any { return &o.kinds }},
+	{key: "language", arg: "CODE", commands: []string{"add"}, usage: "language of the text, such as de (default: detected)",
+		target: func(o *options) any { return &o.language }},
+	{key: "meta", arg: "K=V", commands: []string{"add"}, usage: "metadata; a number, true, false or null is taken as such, anything else as text (repeatable)",
+		target: func(o *options) any { return &o.meta }},
+	{key: "meta", arg: "K=V", commands: []string{"search", "list"}, usage: "only documents with this metadata (repeatable)",
+		target: func(o *options) any { return &o.meta }},
+	{key: "date", arg: "DATE", commands: []string{"add"}, usage: "date of the document: 2024-05-31 or 2024-05-31T10:00:00Z",
+		target: func(o *options) any { return &o.date }},
+	{key: "if-exists", arg: "update|skip|error", commands: []string{"add"}, fallback: "update", usage: "what to do with a document that is stored already",
+		target: func(o *options) any { return &o.ifExists }},
+
+	{key: "mode", arg: "hybrid|vector|text", commands: []string{"search", "eval"}, fallback: "hybrid", usage: "how to search",
+		target: func(o *options) any { return &o.mode }},
+	{key: "limit", short: "n", arg: "N", commands: []string{"search"}, fallback: "10", usage: "passages to return, 1 to 1000",
+		target: func(o *options) any { return &o.limit }},
+	{key: "limit", short: "n", arg: "N", commands: []string{"list"}, fallback: "20", usage: "documents to list, 1 to 1000",
+		target: func(o *options) any { return &o.limit }},
+	{key: "eval-limit", flag: "limit", arg: "N", commands: []string{"eval"}, fallback: "1000", usage: "passages to rank for each query, 1 to 1000",
+		target: func(o *options) any { return &o.limit }},
+	{key: "filter", arg: "JSON", commands: []string{"search", "list"}, usage: "only documents whose metadata match, see \"llmemory help filter\"",
+		target: func(o *options) any { return &o.filter }},
+	{key: "delete-filter", flag: "filter", arg: "JSON", commands: []string{"delete"}, usage: "delete documents whose metadata match, see \"llmemory help filter\"",
+		target: func(o *options) any { return &o.filter }},
+	{key: "from", arg: "DATE", commands: []string{"search", "list"}, usage: "only documents dated then or later",
+		target: func(o *options) any { return &o.from }},
+	{key: "to", arg: "DATE", commands: []string{"search", "list"}, usage: "only documents dated then or earlier; a day counts to its end",
+		target: func(o *options) any { return &o.to }},
+	{key: "context", arg: "N", commands: []string{"search"}, fallback: "0", usage: "passages to return before and after each hit, at most 10",
+		target: func(o *options) any { return &o.neighbours }},
+	{key: "parents", commands: []string{"search"}, usage: "return the section that each hit is part of",
+		target: func(o *options) any { return &o.parents }},
+	{key: "explain", commands: []string{"search"}, usage: "tell what the search did and how long it took",
+		target: func(o *options) any { return &o.explain }},
+
+	{key: "sort", arg: "created|updated|name|date", commands: []string{"list"}, fallback: "created", usage: "order: newest first, or names from A to Z",
+		target: func(o *options) any { return &o.sort }},
+	{key: "reverse", commands: []string{"list"}, usage: "turn the order round",
+		target: func(o *options) any { return &o.reverse }},
+	{key: "offset", arg: "N", commands: []string{"list"}, fallback: "0", usage: "documents to leave out at the start",
+		target: func(o *options) any { return &o.offset }},
+	{key: "chunks", commands: []string{"get"}, usage: "return the document's passages and sections",
+		target: func(o *options) any { return &o.chunks }},
+	{key: "text", commands: []string{"get"}, usage: "return the document's text; without --json nothing else",
+		target: func(o *options) any { return &o.text }},
+	{key: "delete-all", flag: "all", commands: []string{"delete"}, usage: "delete every document of the owner",
+		target: func(o *options) any { return &o.all }},
+	{key: "delete-yes", flag: "yes", commands: []string{"delete"}, usage: "do not ask",
+		target: func(o *options) any { return &o.yes }},
+
+	{key: "migrate-yes", flag: "yes", commands: []string{"migrate down"}, usage: "do not ask",
+		target: func(o *options) any { return &o.yes }},
+	{key: "role", arg: "ROLE", commands: []string{"migrate grants"}, usage: "role that the program runs as",
+		target: func(o *options) any { return &o.role }},
+	{key: "by-origin", commands: []string{"eval"}, usage: "search each query in its own origin only: the part of an id before the first \"/\"",
+		target: func(o *options) any { return &o.byOrigin }},
+}
+
+// commandName is a command's path without the program's name.
+func commandName(cmd *cobra.Command) string {
+	_, name, _ := strings.Cut(cmd.CommandPath(), " ")
+	return name
+}
+
+func (s *setting) global() bool { return len(s.commands) == 0 }
+
+func (s *setting) appliesTo(command string) bool {
+	return s.global() || slices.Contains(s.commands, command)
+}
+
+// bind declares the flag of a setting.
+func (s *setting) bind(cmd *cobra.Command, flags *pflag.FlagSet, o *options) {
+	name := s.flagName()
+	switch t := s.target(o).(type) {
+	case *string:
+		flags.StringVarP(t, name, s.short, s.fallback, s.usage)
+	case *int:
+		flags.IntVarP(t, name, s.short, 0, s.usage)
+	case *bool:
+		flags.BoolVarP(t, name, s.short, false, s.usage)
+		return
+	case *[]string:
+		flags.StringArrayVarP(t, name, s.short, nil, s.usage)
+	}
+	flag := flags.Lookup(name)
+	flag.Value = argument{flag.Value, s.arg}
+	flag.DefValue = s.fallback
+	words := strings.Split(s.arg, "|")
+	if s.key == "type" {
+		words = typeNames()
+	}
+	if len(words) > 1 {
+		// The error can only be that the flag is not there.
+		_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
+	}
+}
+
+// argument is a flag's value that is called by what it means, not by its type, in the help.
+type argument struct {
+	pflag.Value
+	name string
+}
+
+func (a argument) Type() string { return a.name }
+
+// set gives a setting its value.
+func (s *setting) set(o *options, values []string) error {
+	target := s.target(o)
+	if list, ok := target.(*[]string); ok {
+		*list = values
+		return nil
+	}
+	if len(values) != 1 {
+		return fmt.Errorf("takes one value, not %d", len(values))
+	}
+	var err error
+	switch t := target.(type) {
+	case *string:
+		*t = values[0]
+	case *int:
+		if *t, err = strconv.Atoi(values[0]); err != nil {
+			return errors.New("is no whole number")
+		}
+	case *bool:
+		if *t, err = strconv.ParseBool(values[0]); err != nil {
+			return errors.New("is neither true nor false")
+		}
+	}
+	return nil
+}
+
+// reset gives a setting its default.
+func (s *setting) reset(o *options) {
+	switch t := s.target(o).(type) {
+	case *string:
+		*t = s.fallback
+	case *int:
+		*t, _ = strconv.Atoi(s.fallback) // a test reads every default
+	case *bool:
+		*t = false
+	case *[]string:
+		*t = nil
+	}
+}
+
+// resolve gives every setting of a command that no flag has set its value from the environment, else from the configuration
+// file. It reports every fault at once.
+func (a *app) resolve(cmd *cobra.Command) error {
+	if !cmd.Flags().Changed("config") {
+		a.opts.config = a.env("LLMEMORY_CONFIG")
+	}
+	var file map[string][]string
+	var faults []error
+	if a.opts.config != "" {
+		raw, err := os.ReadFile(a.opts.config)
+		if err != nil {
+			return usagef("read the configuration file: %w", err)
+		}
+		values, err := parseConfig(raw)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("configuration file %s: %w", a.opts.config, err))
+		}
+		file = values
+	}
+	command := commandName(cmd)
+	for i := range settings {
+		s := &settings[i]
+		if !s.appliesTo(command) || s.key == "config" || cmd.Flags().Changed(s.flagName()) {
+			continue
+		}
+		s.reset(&a.opts) // commands share the places that settings go to
+		if text := a.env(s.env()); text != "" {
+			values := []string{text}
+			if _, list := s.target(&a.opts).(*[]string); list {
+				values = strings.Split(strings.Trim(text, "\n"), "\n")
+			}
+			if err := s.set(&a.opts, values); err != nil {
+				faults = append(faults, fmt.Errorf("%s=%q %w", s.env(), text, err))
+			}
+		} else if values, ok := file[s.key]; ok {
+			if err := s.set(&a.opts, values); err != nil {
+				faults = append(faults, fmt.Errorf("configuration file %s: %q %w", a.opts.config, s.key, err))
+			}
+		}
+	}
+	if err := errors.Join(faults...); err != nil {
+		return &usageError{err}
+	}
+	return nil
+}
+
+// parseConfig reads a configuration file: one JSON object whose members are settings by their key. Every fault is reported.
+func parseConfig(raw []byte) (map[string][]string, error) {
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
+		return nil, errors.New("must be a JSON object")
+	}
+	values := map[string][]string{}
+	var faults []error
+	for dec.More() {
+		t, err := dec.Token()
+		if err != nil {
+			return values, errors.Join(append(faults, fmt.Errorf("is not JSON: %w", err))...)
+		}
+		key, _ := t.(string) // an object's keys are strings
+		var v any
+		if err := dec.Decode(&v); err != nil {
+			return values, errors.Join(append(faults, fmt.Errorf("is not JSON: %w", err))...)
+		}
+		_, twice := values[key]
+		text, err := configValue(key, v)
+		switch {
+		case twice:
+			faults = append(faults, fmt.Errorf("%q is set twice", key))
+		case err != nil:
+			faults = append(faults, fmt.Errorf("%q %w", key, err))
+		default:
+			values[key] = text
+		}
+	}
+	if _, err := dec.Token(); err != nil {
+		faults = append(faults, fmt.Errorf("is not JSON: %w", err))
+	} else if dec.More() {
+		faults = append(faults, errors.New("has something after the JSON object"))
+	}
+	return values, errors.Join(faults...)
+}
+
+// configValue checks a value against all settings that have the key and returns it as text.
+func configValue(key string, v any) ([]string, error) {
+	if key == "config" {
+		return nil, errors.New("cannot be set in a configuration file")
+	}
+	var wants []string
+	for i := range settings {
+		s := &settings[i]
+		if s.key != key {
+			continue
+		}
+		switch s.target(&options{}).(type) {
+		case *string:
+			if text, ok := v.(string); ok {
+				return []string{text}, nil
+			}
+			wants = append(wants, "a string")
+		case *int:
+			if n, ok := v.(json.Number); ok {
+				return []string{n.String()}, nil
+			}
+			wants = append(wants, "a number")
+		case *bool:
+			if b, ok := v.(bool); ok {
+				return []string{strconv.FormatBool(b)}, nil
+			}
+			wants = append(wants, "true or false")
+		case *[]string:
+			if text, ok := v.(string); ok {
+				return []string{text}, nil
+			}
+			if list, ok := stringList(v); ok {
+				return list, nil
+			}
+			wants = append(wants, "a string or a list of strings")
+		}
+	}
+	if wants == nil {
+		return nil, errors.New("is no setting")
+	}
+	return nil, fmt.Errorf("must be %s", strings.Join(slices.Compact(wants), " or "))
+}
+
+func stringList(v any) ([]string, bool) {
+	items, ok := v.([]any)
+	if !ok {
+		return nil, false
+	}
+	list := make([]string, len(items))
+	for i, item := range items {
+		if list[i], ok = item.(string); !ok {
+			return nil, false
+		}
+	}
+	return list, true
+}
