@@ -24,8 +24,8 @@ test: ## run all tests against a private PostgreSQL (PKG=…, TESTFLAGS=…)
 lint: ## gofmt, go vet, staticcheck; any finding fails
 	@scripts/lint.sh
 
-bench: ## run the benchmarks of the stores against a private PostgreSQL (PKG=…, TESTFLAGS=…)
-	@scripts/bench.sh $(TESTFLAGS)
+bench: ## measure adding and searching on a private PostgreSQL (BENCHFLAGS=…)
+	@scripts/bench.sh $(BENCHFLAGS)
 
 eval: build ## measure retrieval quality over a collection: make eval DATA=dir (EVALFLAGS=…)
 	@test -n "$(DATA)" || { echo 'which collection? make eval DATA=dir (corpus.jsonl, queries.jsonl, qrels.tsv)' >&2; exit 2; }

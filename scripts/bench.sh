@@ -1,20 +1,13 @@
 #!/usr/bin/env bash
-# Runs the benchmarks of the stores against a private PostgreSQL server that
-# syncs to disk. Arguments are go test's, for example
-# -benchtime 10s. A number is worth something together with the machine, the
-# data and the commit, so these are printed too.
+# Measures llmemory on a private PostgreSQL server that syncs to disk and prints
+# Markdown. Arguments are those of internal/bench, for example -sizes 10000 or
+# -db URL for a server of your own. A number is worth something together with
+# the machine, the data and the commit, so the commit is printed too.
 
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 scripts/setup.sh test
 
-tools=$(mktemp -d)
-trap 'rm -rf "$tools"' EXIT
-go build -o "$tools/" ./internal/pgrun
-
-printf 'commit:  %s\n' "$(git describe --always --dirty 2>/dev/null || echo unknown)"
-printf 'machine: %s, %s cores, %s\n' "$(uname -sm)" "$(nproc)" \
-	"$(sed -n 's/^model name[^:]*: //p;' /proc/cpuinfo 2>/dev/null | head -n 1)"
-
-"$tools/pgrun" -durable go test -run '^$' -bench . -benchmem -timeout 2h "$@" ./store/...
+printf 'commit: %s\n\n' "$(git describe --always --dirty 2>/dev/null || echo unknown)"
+exec go run ./internal/bench "$@"

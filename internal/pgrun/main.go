@@ -1,11 +1,11 @@
 // Command pgrun runs a command beside a private PostgreSQL server:
 //
-//	pgrun [-durable] [-dir DIR] COMMAND [ARGUMENT…]
+//	pgrun [-dir DIR] COMMAND [ARGUMENT…]
 //
 // The server's URL is in PGTEST_URL and in LLMEMORY_DB. With PGTEST_URL already
-// set, and no flag given, the command simply runs with the server named there.
-// When the command ends, or pgrun is interrupted or killed, the server is
-// stopped; its data are removed unless -dir keeps them in a folder for the next
+// set, and no -dir, the command simply runs with the server named there. When
+// the command ends, or pgrun is interrupted or killed, the server is stopped;
+// its data are removed unless -dir keeps them, synced to disk, for the next
 // time. The exit code is the command's own, and 1 if the server fails.
 package main
 
@@ -23,14 +23,13 @@ import (
 )
 
 func main() {
-	dir := flag.String("dir", "", "keep the server's data in this folder; implies -durable")
-	durable := flag.Bool("durable", false, "let the server sync to disk")
+	dir := flag.String("dir", "", "keep the server's data, synced to disk, in this folder")
 	flag.Parse()
 	if flag.NArg() == 0 {
-		fmt.Fprintln(os.Stderr, "usage: pgrun [-durable] [-dir DIR] COMMAND [ARGUMENT…]")
+		fmt.Fprintln(os.Stderr, "usage: pgrun [-dir DIR] COMMAND [ARGUMENT…]")
 		os.Exit(2)
 	}
-	code, err := run(pgtest.Options{Dir: *dir, Durable: *durable || *dir != ""}, flag.Args())
+	code, err := run(pgtest.Options{Dir: *dir, Durable: *dir != ""}, flag.Args())
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "pgrun:", err)
 		code = max(code, 1)
@@ -47,7 +46,7 @@ func run(opts pgtest.Options, command []string) (code int, err error) {
 	defer signal.Stop(signals)
 
 	url := os.Getenv("PGTEST_URL")
-	if url == "" || opts.Durable {
+	if url == "" || opts.Dir != "" {
 		server, startErr := pgtest.Start(context.Background(), opts)
 		if startErr != nil {
 			return 1, startErr

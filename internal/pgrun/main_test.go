@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -50,23 +49,29 @@ func TestRunWithoutACommandToRun(t *testing.T) {
 	}
 }
 
-// The command here runs beside a real server and uses it.
-func TestRunServerAnswers(t *testing.T) {
-	t.Setenv("PGTEST_URL", "")
+// A given server is not meant to be the one whose data are kept.
+func TestRunKeepsData(t *testing.T) {
+	t.Setenv("PGTEST_URL", "postgres://given")
 	psql, err := exec.LookPath("psql")
 	if err != nil {
 		t.Fatal("psql comes with every PostgreSQL: ", err)
 	}
-	out := filepath.Join(t.TempDir(), "out")
-	code, err := run(pgtest.Options{Durable: true}, []string{"sh", "-c", `"$1" -XAtc "SHOW fsync" "$LLMEMORY_DB" >"$2"`, "sh", psql, out})
-	if err != nil || code != 0 {
-		t.Fatalf("run = %d, %v", code, err)
-	}
-	got, err := os.ReadFile(out)
+	base, err := os.MkdirTemp("/tmp", "pgrun-") // t.TempDir is closed to the server's user
 	if err != nil {
 		t.Fatal(err)
 	}
-	if strings.TrimSpace(string(got)) != "on" {
-		t.Errorf("fsync of a durable server = %q", got)
+	t.Cleanup(func() {
+		if err := os.RemoveAll(base); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.Chmod(base, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, sql := range []string{"CREATE TABLE kept (id int)", "SELECT FROM kept"} {
+		code, err := run(pgtest.Options{Dir: filepath.Join(base, "server")}, []string{"sh", "-c", `"$1" -Xqtc "$2" "$LLMEMORY_DB"`, "sh", psql, sql})
+		if err != nil || code != 0 {
+			t.Fatalf("%s: run = %d, %v", sql, code, err)
+		}
 	}
 }
