@@ -114,7 +114,7 @@ func TestCommitUnknown(t *testing.T) {
 			px.cut(nil, nil)
 			tx, err := db.Begin(ctx, nil, nil)
 			must(t, err)
-			exec(t, tx, "INSERT INTO {{tables.items}} VALUES ($1)", i)
+			run(t, tx, "INSERT INTO {{tables.items}} VALUES ($1)", i)
 			var last pgdbm.Batch
 			last.Queue("UPDATE {{tables.items}} SET name = 'last'")
 			px.cut(c.onSend, c.onRecv)
@@ -140,7 +140,7 @@ func TestCommitUnknown(t *testing.T) {
 	t.Run("the backend is terminated before", func(t *testing.T) {
 		tx, err := db.Begin(ctx, nil, nil)
 		must(t, err)
-		exec(t, tx, "INSERT INTO {{tables.items}} VALUES (77)")
+		run(t, tx, "INSERT INTO {{tables.items}} VALUES (77)")
 		pid := value[int](t, tx, "SELECT pg_backend_pid()")
 		if !value[bool](t, direct, "SELECT pg_terminate_backend($1::int)", pid) {
 			t.Fatal("not terminated")
@@ -156,7 +156,7 @@ func TestCommitUnknown(t *testing.T) {
 	t.Run("the context ends first", func(t *testing.T) {
 		tx, err := db.Begin(ctx, nil, nil)
 		must(t, err)
-		exec(t, tx, "INSERT INTO {{tables.items}} VALUES (78)")
+		run(t, tx, "INSERT INTO {{tables.items}} VALUES (78)")
 		ended, cancel := context.WithCancel(ctx)
 		cancel()
 		if err := tx.Commit(ended, nil); !errors.Is(err, context.Canceled) || errors.Is(err, pgdbm.ErrCommitUnknown) {
@@ -239,7 +239,7 @@ func TestCancel(t *testing.T) {
 		},
 		"transaction": func(ctx context.Context) error {
 			return db.InTx(ctx, nil, func(tx *pgdbm.Tx) error {
-				exec(t, tx, "INSERT INTO {{tables.items}} VALUES (2)")
+				run(t, tx, "INSERT INTO {{tables.items}} VALUES (2)")
 				_, err := tx.Exec(ctx, "SELECT pg_sleep(30)")
 				return err
 			})
@@ -551,8 +551,11 @@ func TestPoolerRefusesStartupParameters(t *testing.T) {
 				if _, err := server.Write(raw); err != nil {
 					return
 				}
-				go io.Copy(conn, server)
-				io.Copy(server, conn)
+				go func() {
+					defer conn.Close()
+					_, _ = io.Copy(conn, server)
+				}()
+				_, _ = io.Copy(server, conn)
 			}()
 		}
 	}()
@@ -644,8 +647,8 @@ func TestErrorsHaveNoArguments(t *testing.T) {
 	ctx := t.Context()
 	db := table(t, open(t, pgdbm.Config{}), "s")
 	const secret = "s3cr3t-argument"
-	exec(t, db, "CREATE UNIQUE INDEX ON {{tables.items}} (name)")
-	exec(t, db, "INSERT INTO {{tables.items}} VALUES (1, $1)", secret)
+	run(t, db, "CREATE UNIQUE INDEX ON {{tables.items}} (name)")
+	run(t, db, "INSERT INTO {{tables.items}} VALUES (1, $1)", secret)
 	bad := map[string]func() error{
 		"unique": func() error {
 			_, err := db.Exec(ctx, "INSERT INTO {{tables.items}} VALUES (2, $1)", secret)

@@ -113,7 +113,7 @@ func TestWithTx(t *testing.T) {
 				hostTx, err := hostPool.Begin(ctx)
 				must(t, err)
 				tx := db.WithTx(hostTx)
-				exec(t, tx, "INSERT INTO {{tables.items}} VALUES (1)")
+				run(t, tx, "INSERT INTO {{tables.items}} VALUES (1)")
 				if err := tx.Commit(ctx, nil); !errors.Is(err, pgdbm.ErrNotOwned) {
 					t.Errorf("commit of the host's transaction: %v", err)
 				}
@@ -122,7 +122,7 @@ func TestWithTx(t *testing.T) {
 				}
 				// What fails inside a savepoint does not spoil the host's transaction.
 				err = tx.InTx(ctx, nil, func(tx *pgdbm.Tx) error {
-					exec(t, tx, "INSERT INTO {{tables.items}} VALUES (2)")
+					run(t, tx, "INSERT INTO {{tables.items}} VALUES (2)")
 					_, err := tx.Exec(ctx, "INSERT INTO {{tables.items}} VALUES (1)")
 					return err
 				})
@@ -131,7 +131,7 @@ func TestWithTx(t *testing.T) {
 				}
 				sp, err := tx.Begin(ctx, nil, nil)
 				must(t, err)
-				exec(t, sp, "INSERT INTO {{tables.items}} VALUES (3)")
+				run(t, sp, "INSERT INTO {{tables.items}} VALUES (3)")
 				must(t, sp.Commit(ctx, nil))
 				_, err = hostTx.Exec(ctx, "INSERT INTO guest.items VALUES (4)")
 				must(t, err)
@@ -165,7 +165,7 @@ func TestSavepoints(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	db := table(t, open(t, pgdbm.Config{MaxConns: 1}), "s")
-	insert := func(tx *pgdbm.Tx, id int) { exec(t, tx, "INSERT INTO {{tables.items}} VALUES ($1)", id) }
+	insert := func(tx *pgdbm.Tx, id int) { run(t, tx, "INSERT INTO {{tables.items}} VALUES ($1)", id) }
 	undo := errors.New("undo")
 	must(t, db.InTx(ctx, nil, func(tx *pgdbm.Tx) error {
 		insert(tx, 1)
@@ -210,7 +210,7 @@ func TestTxAborted(t *testing.T) {
 	db := table(t, open(t, pgdbm.Config{MaxConns: 1}), "s")
 	tx, err := db.Begin(ctx, nil, nil)
 	must(t, err)
-	exec(t, tx, "INSERT INTO {{tables.items}} VALUES (1)")
+	run(t, tx, "INSERT INTO {{tables.items}} VALUES (1)")
 	if _, err := tx.Exec(ctx, "SELECT 1/0"); pgdbm.SQLState(err) != "22012" {
 		t.Fatalf("got %v", err)
 	}
@@ -227,7 +227,7 @@ func TestRetries(t *testing.T) {
 	t.Parallel()
 	db := table(t, open(t, pgdbm.Config{MaxConns: 4}), "s")
 	ctx := t.Context()
-	exec(t, db, "INSERT INTO {{tables.items}} VALUES (1, '0')")
+	run(t, db, "INSERT INTO {{tables.items}} VALUES (1, '0')")
 	increment := func(opts *pgdbm.TxOptions, attempts *int, between func()) error {
 		return db.InTx(ctx, opts, func(tx *pgdbm.Tx) error {
 			*attempts++
@@ -344,7 +344,7 @@ func TestBatchCallbackErrors(t *testing.T) {
 		t.Error("an overlooked failure to scan is no error")
 	}
 	// A deferred constraint is checked after all results: rolled back, said so.
-	exec(t, db, "CREATE TABLE {{tables.child}} (id int REFERENCES {{tables.items}} DEFERRABLE INITIALLY DEFERRED)")
+	run(t, db, "CREATE TABLE {{tables.child}} (id int REFERENCES {{tables.items}} DEFERRABLE INITIALLY DEFERRED)")
 	var d pgdbm.Batch
 	d.Queue("INSERT INTO {{tables.child}} VALUES (99)")
 	if err := db.Run(ctx, &d); !pgdbm.IsForeignKeyViolation(err) {
@@ -404,7 +404,7 @@ func TestCopyErrors(t *testing.T) {
 			}
 		})
 	}
-	exec(t, db, `CREATE TABLE {{tables.wide}} (i int8, f float8, b bytea, u uuid, j jsonb, ts timestamptz, a text[], n numeric)`)
+	run(t, db, `CREATE TABLE {{tables.wide}} (i int8, f float8, b bytea, u uuid, j jsonb, ts timestamptz, a text[], n numeric)`)
 	id := [16]byte{15: 7}
 	_, err := db.CopyFrom(ctx, "wide", []string{"i", "f", "b", "u", "j", "ts", "a", "n"}, pgx.CopyFromRows([][]any{
 		{int64(1), 0.5, []byte{1}, id, `{"a":1}`, time.Unix(0, 0), []string{"x"}, "1.50"},

@@ -10,7 +10,12 @@ import (
 	"github.com/llmemory/llmemory/pgdbm/pgtest"
 )
 
-func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+func TestMain(m *testing.M) {
+	if url := os.Getenv(childURL); url != "" {
+		os.Exit(migrateChild(url))
+	}
+	os.Exit(pgtest.Main(m))
+}
 
 // open opens a pool on a fresh database.
 func open(t testing.TB, c pgdbm.Config) *pgdbm.Pool {
@@ -52,8 +57,8 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// exec runs SQL that must succeed.
-func exec(t testing.TB, q pgdbm.Querier, sql string, args ...any) {
+// run runs SQL that must succeed.
+func run(t testing.TB, q pgdbm.Querier, sql string, args ...any) {
 	t.Helper()
 	if _, err := q.Exec(t.Context(), sql, args...); err != nil {
 		t.Fatal(err)
@@ -74,7 +79,7 @@ func value[T any](t testing.TB, q pgdbm.Querier, sql string, args ...any) T {
 func table(t testing.TB, p *pgdbm.Pool, schema string) *pgdbm.DB {
 	t.Helper()
 	db := p.Schema(schema)
-	exec(t, db, "CREATE SCHEMA {{schema}}")
-	exec(t, db, "CREATE TABLE {{tables.items}} (id int PRIMARY KEY, name text)")
+	run(t, db, "CREATE SCHEMA {{schema}}")
+	run(t, db, "CREATE TABLE {{tables.items}} (id int PRIMARY KEY, name text)")
 	return db
 }

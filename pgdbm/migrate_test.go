@@ -87,7 +87,7 @@ func TestMigrate(t *testing.T) {
 			if got := value[int](t, db, "SELECT {{tables.count_notes}}()::int"); got != 1 {
 				t.Errorf("the function of the migration gives %d", got)
 			}
-			exec(t, db, `INSERT INTO {{tables.order}} ("user") VALUES (1)`)
+			run(t, db, `INSERT INTO {{tables.order}} ("user") VALUES (1)`)
 			must(t, m.Verify(t.Context()))
 			status, err := m.Status(t.Context())
 			must(t, err)
@@ -268,8 +268,8 @@ func TestMigrateForeign(t *testing.T) {
 	} {
 		t.Run(c.tool, func(t *testing.T) {
 			db := p.Schema(fmt.Sprint("foreign", i))
-			exec(t, db, "CREATE SCHEMA {{schema}}")
-			exec(t, db, "CREATE TABLE {{tables.schema_migrations}} ("+c.columns+")")
+			run(t, db, "CREATE SCHEMA {{schema}}")
+			run(t, db, "CREATE TABLE {{tables.schema_migrations}} ("+c.columns+")")
 			m := db.Migrations("m", twoFiles(), nil)
 			_, plan := m.Plan(t.Context())
 			_, up := m.Up(t.Context())
@@ -299,7 +299,7 @@ func TestMigrateDownAndBaseline(t *testing.T) {
 	if _, err := m.Down(t.Context(), 0); !errors.Is(err, pgdbm.ErrNoDown) || !strings.Contains(err.Error(), "001_create_notes.sql") {
 		t.Errorf("down to nothing: %v", err)
 	}
-	exec(t, db, "SELECT FROM {{tables.order}}") // nothing was undone
+	run(t, db, "SELECT FROM {{tables.order}}") // nothing was undone
 	done, err := m.Down(t.Context(), 1)
 	must(t, err)
 	if diff := cmp.Diff([]short{{2, pgdbm.MigrationPending}}, shorten(done)); diff != "" {
@@ -321,8 +321,8 @@ func TestMigrateDownAndBaseline(t *testing.T) {
 	}
 
 	db = p.Schema("baseline")
-	exec(t, db, "CREATE SCHEMA {{schema}}")
-	exec(t, db, "CREATE TABLE {{tables.notes}} (id int PRIMARY KEY)")
+	run(t, db, "CREATE SCHEMA {{schema}}")
+	run(t, db, "CREATE TABLE {{tables.notes}} (id int PRIMARY KEY)")
 	m = db.Migrations("m", f, nil)
 	if _, err := m.Baseline(t.Context(), 7); !errors.Is(err, pgdbm.ErrFiles) {
 		t.Errorf("baseline at an unknown version: %v", err)
@@ -358,7 +358,7 @@ func TestMigrateUpTo(t *testing.T) {
 func roleURL(t *testing.T, url, role string) string {
 	t.Helper()
 	p := open(t, pgdbm.Config{URL: url})
-	exec(t, p.Schema("public"), `DO $$ BEGIN CREATE ROLE "`+role+`" LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN END $$`)
+	run(t, p.Schema("public"), `DO $$ BEGIN CREATE ROLE "`+role+`" LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN END $$`)
 	c, err := pgxpool.ParseConfig(url)
 	must(t, err)
 	return fmt.Sprintf("host=%s port=%d dbname=%s user='%s'", c.ConnConfig.Host, c.ConnConfig.Port, c.ConnConfig.Database, role)
@@ -382,8 +382,8 @@ func TestMigrateAsARoleWithCRUDRightsOnly(t *testing.T) {
 	if err := user.Migrate(t.Context(), "m", twoFiles()); !pgdbm.IsPrivilege(err) || !strings.Contains(err.Error(), `GRANT USAGE ON SCHEMA "app"`) {
 		t.Errorf("without any right: %v", err)
 	}
-	exec(t, admin, `GRANT USAGE ON SCHEMA {{schema}} TO "`+role+`"`)
-	exec(t, admin, `GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {{schema}} TO "`+role+`"`)
+	run(t, admin, `GRANT USAGE ON SCHEMA {{schema}} TO "`+role+`"`)
+	run(t, admin, `GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {{schema}} TO "`+role+`"`)
 	err = user.Migrate(t.Context(), "m", twoFiles())
 	want = `migrations are pending: 002_create_order.sql; role "pgdbm_test crud" may not create tables in the schema; an administrator can run: GRANT USAGE, CREATE ON SCHEMA "app" TO "pgdbm_test crud"`
 	if !errors.Is(err, pgdbm.ErrPending) || !strings.Contains(err.Error(), want) {

@@ -21,27 +21,27 @@ func TestQuerier(t *testing.T) {
 	p := open(t, pgdbm.Config{MaxConns: 1}) // any second connection would be a dead end
 	db := table(t, p, `Select "x"`)
 
-	run := func(name string, do func(t *testing.T, q pgdbm.Querier)) {
+	each := func(name string, do func(t *testing.T, q pgdbm.Querier)) {
 		t.Run("DB/"+name, func(t *testing.T) {
-			exec(t, db, "TRUNCATE {{tables.items}}")
+			run(t, db, "TRUNCATE {{tables.items}}")
 			do(t, db)
 		})
 		t.Run("Conn/"+name, func(t *testing.T) {
-			exec(t, db, "TRUNCATE {{tables.items}}")
+			run(t, db, "TRUNCATE {{tables.items}}")
 			c, err := db.Acquire(t.Context())
 			must(t, err)
 			defer c.Release()
 			do(t, c)
 		})
 		t.Run("Tx/"+name, func(t *testing.T) {
-			exec(t, db, "TRUNCATE {{tables.items}}")
+			run(t, db, "TRUNCATE {{tables.items}}")
 			tx, err := db.Begin(t.Context(), nil, nil)
 			must(t, err)
 			defer tx.Rollback(t.Context())
 			do(t, tx)
 		})
 		t.Run("Savepoint/"+name, func(t *testing.T) {
-			exec(t, db, "TRUNCATE {{tables.items}}")
+			run(t, db, "TRUNCATE {{tables.items}}")
 			tx, err := db.Begin(t.Context(), nil, nil)
 			must(t, err)
 			defer tx.Rollback(t.Context())
@@ -52,14 +52,14 @@ func TestQuerier(t *testing.T) {
 			must(t, tx.Commit(t.Context(), nil))
 		})
 	}
-	run("exec", func(t *testing.T, q pgdbm.Querier) {
+	each("exec", func(t *testing.T, q pgdbm.Querier) {
 		tag, err := q.Exec(t.Context(), "INSERT INTO {{tables.items}} VALUES ($1, $2), ($1 + 1, NULL)", 1, "one")
 		must(t, err)
 		if tag.RowsAffected() != 2 || tag.String() != "INSERT 0 2" {
 			t.Errorf("tag is %q", tag)
 		}
 	})
-	run("query", func(t *testing.T, q pgdbm.Querier) {
+	each("query", func(t *testing.T, q pgdbm.Querier) {
 		rows, err := q.Query(t.Context(), "SELECT generate_series(1, $1::int)", 3)
 		must(t, err)
 		got, err := pgx.CollectRows(rows, pgx.RowTo[int])
@@ -71,7 +71,7 @@ func TestQuerier(t *testing.T) {
 			t.Errorf("the connection is not usable after a query: got %q", got)
 		}
 	})
-	run("query closed early", func(t *testing.T, q pgdbm.Querier) {
+	each("query closed early", func(t *testing.T, q pgdbm.Querier) {
 		rows, err := q.Query(t.Context(), "SELECT generate_series(1, 100000)")
 		must(t, err)
 		if !rows.Next() {
@@ -83,18 +83,18 @@ func TestQuerier(t *testing.T) {
 			t.Errorf("got %d", got)
 		}
 	})
-	run("no rows", func(t *testing.T, q pgdbm.Querier) {
+	each("no rows", func(t *testing.T, q pgdbm.Querier) {
 		var n int
 		err := q.QueryRow(t.Context(), "SELECT 1 WHERE false").Scan(&n)
 		if !errors.Is(err, pgx.ErrNoRows) || !pgdbm.IsNoRows(err) {
 			t.Errorf("got %v", err)
 		}
 	})
-	run("a row never scanned holds nothing", func(t *testing.T, q pgdbm.Querier) {
+	each("a row never scanned holds nothing", func(t *testing.T, q pgdbm.Querier) {
 		_ = q.QueryRow(t.Context(), "SELECT 1")
 		value[int](t, q, "SELECT 1")
 	})
-	run("batch", func(t *testing.T, q pgdbm.Querier) {
+	each("batch", func(t *testing.T, q pgdbm.Querier) {
 		var (
 			b        pgdbm.Batch
 			affected int64
@@ -129,7 +129,7 @@ func TestQuerier(t *testing.T) {
 		must(t, q.Run(t.Context(), &pgdbm.Batch{}))
 		must(t, q.Run(t.Context(), nil))
 	})
-	run("copy", func(t *testing.T, q pgdbm.Querier) {
+	each("copy", func(t *testing.T, q pgdbm.Querier) {
 		n, err := q.CopyFrom(t.Context(), "items", []string{"id", "name"}, pgx.CopyFromSlice(5000, func(i int) ([]any, error) {
 			if i%2 == 0 {
 				return []any{i, nil}, nil
@@ -144,24 +144,24 @@ func TestQuerier(t *testing.T) {
 			t.Errorf("%d rows have their names", got)
 		}
 	})
-	run("in tx", func(t *testing.T, q pgdbm.Querier) {
+	each("in tx", func(t *testing.T, q pgdbm.Querier) {
 		boom := errors.New("boom")
 		err := q.InTx(t.Context(), nil, func(tx *pgdbm.Tx) error {
-			exec(t, tx, "INSERT INTO {{tables.items}} VALUES (1)")
+			run(t, tx, "INSERT INTO {{tables.items}} VALUES (1)")
 			return boom
 		})
 		if !errors.Is(err, boom) {
 			t.Errorf("got %v", err)
 		}
 		must(t, q.InTx(t.Context(), nil, func(tx *pgdbm.Tx) error {
-			exec(t, tx, "INSERT INTO {{tables.items}} VALUES (2)")
+			run(t, tx, "INSERT INTO {{tables.items}} VALUES (2)")
 			return nil
 		}))
 		if got := value[int](t, q, "SELECT sum(id)::int FROM {{tables.items}}"); got != 2 {
 			t.Errorf("sum of ids is %d", got)
 		}
 	})
-	run("begin, commit", func(t *testing.T, q pgdbm.Querier) {
+	each("begin, commit", func(t *testing.T, q pgdbm.Querier) {
 		var first, last pgdbm.Batch
 		first.Queue("INSERT INTO {{tables.items}} VALUES (1)")
 		last.Queue("INSERT INTO {{tables.items}} VALUES (2)")
@@ -179,7 +179,7 @@ func TestQuerier(t *testing.T) {
 			t.Errorf("%d rows", got)
 		}
 	})
-	run("failed first statement", func(t *testing.T, q pgdbm.Querier) {
+	each("failed first statement", func(t *testing.T, q pgdbm.Querier) {
 		var first pgdbm.Batch
 		first.Queue("INSERT INTO {{tables.items}} VALUES (1)")
 		first.Queue("INSERT INTO {{tables.items}} VALUES (1)")
@@ -192,13 +192,13 @@ func TestQuerier(t *testing.T) {
 			t.Errorf("%d rows", got)
 		}
 	})
-	run("failed last statement", func(t *testing.T, q pgdbm.Querier) {
+	each("failed last statement", func(t *testing.T, q pgdbm.Querier) {
 		var last pgdbm.Batch
 		last.Queue("INSERT INTO {{tables.items}} VALUES (1)")
 		last.Queue("SELECT 1/$1::int", 0)
 		tx, err := q.Begin(t.Context(), nil, nil)
 		must(t, err)
-		exec(t, tx, "INSERT INTO {{tables.items}} VALUES (5)")
+		run(t, tx, "INSERT INTO {{tables.items}} VALUES (5)")
 		if err := tx.Commit(t.Context(), &last); pgdbm.SQLState(err) != "22012" {
 			t.Fatalf("got %v", err)
 		}
@@ -206,7 +206,7 @@ func TestQuerier(t *testing.T) {
 			t.Errorf("%d rows", got)
 		}
 	})
-	run("panic rolls back", func(t *testing.T, q pgdbm.Querier) {
+	each("panic rolls back", func(t *testing.T, q pgdbm.Querier) {
 		func() {
 			defer func() {
 				if recover() != "oh" {
@@ -214,7 +214,7 @@ func TestQuerier(t *testing.T) {
 				}
 			}()
 			_ = q.InTx(t.Context(), nil, func(tx *pgdbm.Tx) error {
-				exec(t, tx, "INSERT INTO {{tables.items}} VALUES (1)")
+				run(t, tx, "INSERT INTO {{tables.items}} VALUES (1)")
 				panic("oh")
 			})
 		}()
@@ -342,7 +342,7 @@ func TestRoundTrips(t *testing.T) {
 	c.Reset()
 	ctx := t.Context()
 
-	exec(t, db, "INSERT INTO {{tables.items}} VALUES (1)")
+	run(t, db, "INSERT INTO {{tables.items}} VALUES (1)")
 	check("exec", 1, 1)
 	value[int](t, db, "SELECT 1")
 	check("query", 1, 1)
@@ -395,7 +395,7 @@ func TestTracer(t *testing.T) {
 	p := open(t, pgdbm.Config{Tracer: pgdbm.TracerFunc(func(_ context.Context, e pgdbm.Event) { events = append(events, e) })})
 	db := table(t, p, "s")
 	events = nil
-	exec(t, db, "INSERT INTO {{tables.items}} VALUES (1), (2)")
+	run(t, db, "INSERT INTO {{tables.items}} VALUES (1), (2)")
 	rows, err := db.Query(t.Context(), "SELECT id FROM {{tables.items}}")
 	must(t, err)
 	_, err = pgx.CollectRows(rows, pgx.RowTo[int])
