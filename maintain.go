@@ -98,13 +98,14 @@ func (w *writer) mergeOnce(ctx context.Context, fan int) (done bool, err error) 
 	return false, w.commit(ctx)
 }
 
-// pickMerge returns the segments to merge into one next: neighbours, or one that is to be purged of its dead; nil if none.
+// pickMerge returns the segments to merge into one next: neighbours, or one that is to be purged of its dead; nil if none. Inline
+// segments are left to folding, which puts them into blocks when there are enough of them.
 func pickMerge(segments []Segment, fan int) []Segment {
 	for class := foldLeaves; class <= maxLeaves; class *= 8 {
 		from, total := 0, 0 // the run of neighbours, none larger than the class, that ends at i
 		for i, s := range segments {
 			live := s.Leaves - s.DeadCount
-			if live >= class*8 {
+			if s.Inline || live >= class*8 {
 				from, total = i+1, 0
 				continue
 			}

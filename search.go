@@ -96,7 +96,7 @@ const (
 )
 
 // Search finds the passages that answer a query best: words are ORed and ranked by BM25, "quoted phrases" must occur, -word and
-// -"phrase" must not. Nil options mean defaults. Finding nothing is no error.
+// -"phrase" must not. Where no passage holds the phrases, their words are searched one by one, and Degraded says so. Nil options mean defaults. Finding nothing is no error.
 //
 // Errors: [*InvalidError], [ErrUnavailable], [ErrClosed], or the context's.
 func (o *Owner) Search(ctx context.Context, query string, opts *SearchOptions) (*Result, error) {
@@ -126,6 +126,9 @@ func (o *Owner) Search(ctx context.Context, query string, opts *SearchOptions) (
 	search := &search{memory: o.memory, owner: o.id, options: s, query: query, clock: started}
 	if result.Hits, err = search.run(ctx); err != nil {
 		return nil, err
+	}
+	if search.relaxed {
+		result.Degraded = append(result.Degraded, "phrase: no passage holds the quoted words together; they were searched one by one")
 	}
 	result.Took = time.Since(started)
 	if s.Explain {
@@ -174,6 +177,7 @@ type search struct {
 	query       string
 	clock       time.Time
 	explanation Explanation
+	relaxed     bool // no passage holds the phrases: their words were searched
 }
 
 // stage notes how long the step that just ended took.
@@ -227,6 +231,14 @@ func (s *search) run(ctx context.Context) ([]Hit, error) {
 	scored, err := s.score(query, found)
 	if err != nil {
 		return nil, err
+	}
+	if len(scored) == 0 && len(query.Phrases) > 0 {
+		// People quote titles and names that the text does not spell that way.
+		query.Phrases = nil
+		if scored, err = s.score(query, found); err != nil {
+			return nil, err
+		}
+		s.relaxed = len(scored) > 0
 	}
 	s.explanation.Candidates = len(scored)
 	s.stage("score")

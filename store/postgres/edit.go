@@ -172,8 +172,12 @@ func (e *edit) batch(c llmemory.Changes) (*pgdbm.Batch, error) {
 	if len(c.Documents) > 0 {
 		b.Queue(sql.Get("put_documents"), documentArgs(c.Owner, c.Documents)...)
 	}
-	if len(c.DeleteChunks)+len(c.UpdateChunks)+len(c.InsertChunks) > 0 {
-		b.Queue(sql.Get("write_chunks"), chunkArgs(c)...)
+	// Each pair is one statement, and the plain insertion, by far the most frequent case, is spared the planning of the rest.
+	switch {
+	case len(c.DeleteChunks)+len(c.UpdateChunks) > 0:
+		b.Queue(sql.Get("change_chunks"), changeChunkArgs(c)...)
+	case len(c.InsertChunks) > 0:
+		b.Queue(sql.Get("insert_chunks"), append([]any{c.Owner}, insertChunkArgs(c)...)...)
 	}
 	if len(c.SetLengths) > 0 {
 		ordinals, lengths := make([]int64, len(c.SetLengths)), make([]int32, len(c.SetLengths))
@@ -182,8 +186,11 @@ func (e *edit) batch(c llmemory.Changes) (*pgdbm.Batch, error) {
 		}
 		b.Queue(sql.Get("set_lengths"), c.Owner, ordinals, lengths)
 	}
-	if len(c.DeleteSegments)+len(c.DeadSegments)+len(c.InsertSegments) > 0 {
-		b.Queue(sql.Get("write_segments"), segmentArgs(c)...)
+	switch {
+	case len(c.DeleteSegments)+len(c.DeadSegments) > 0:
+		b.Queue(sql.Get("change_segments"), changeSegmentArgs(c)...)
+	case len(c.InsertSegments) > 0:
+		b.Queue(sql.Get("insert_segments"), append([]any{c.Owner}, insertSegmentArgs(c)...)...)
 	}
 	if args := blockArgs(c.Owner, c.InsertSegments); args != nil {
 		b.Queue(sql.Get("insert_blocks"), args...)
@@ -246,7 +253,7 @@ func chunkColumns(chunks []llmemory.ChunkRecord) []any {
 	return []any{ids, parents, positions, starts, ends, tokens, ordinals, lengths, hashes, headings, leads}
 }
 
-func chunkArgs(c llmemory.Changes) []any {
+func insertChunkArgs(c llmemory.Changes) []any {
 	n := len(c.InsertChunks)
 	documents, levels, texts := make([]string, n), make([]int16, n), make([]string, n)
 	for i, r := range c.InsertChunks {
@@ -255,27 +262,20 @@ func chunkArgs(c llmemory.Changes) []any {
 			texts[i] = r.Text
 		}
 	}
+	return append(chunkColumns(c.InsertChunks), documents, levels, texts)
+}
+
+func changeChunkArgs(c llmemory.Changes) []any {
 	gone := c.DeleteChunks
 	if gone == nil {
 		gone = []string{}
 	}
-	args := []any{c.Owner, gone}
-	args = append(args, chunkColumns(c.UpdateChunks)...)
-	args = append(args, chunkColumns(c.InsertChunks)...)
-	return append(args, documents, levels, texts)
+	args := append([]any{c.Owner, gone}, chunkColumns(c.UpdateChunks)...)
+	return append(args, insertChunkArgs(c)...)
 }
 
-func segmentArgs(c llmemory.Changes) []any {
-	gone := c.DeleteSegments
-	if gone == nil {
-		gone = []int64{}
-	}
-	n := len(c.DeadSegments)
-	deadIDs, deadSets, deadCounts := make([]int64, n), make([][]byte, n), make([]int32, n)
-	for i, s := range c.DeadSegments {
-		deadIDs[i], deadSets[i], deadCounts[i] = s.ID, s.Dead, int32(s.DeadCount)
-	}
-	n = len(c.InsertSegments)
+func insertSegmentArgs(c llmemory.Changes) []any {
+	n := len(c.InsertSegments)
 	var (
 		ids, lows, highs, bytes = make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
 		leaves, counts          = make([]int32, n), make([]int32, n)
@@ -288,7 +288,20 @@ func segmentArgs(c llmemory.Changes) []any {
 			blobs[i] = s.Blob
 		}
 	}
-	return []any{c.Owner, gone, deadIDs, deadSets, deadCounts, ids, lows, highs, leaves, bytes, counts, dead, blobs}
+	return []any{ids, lows, highs, leaves, bytes, counts, dead, blobs}
+}
+
+func changeSegmentArgs(c llmemory.Changes) []any {
+	gone := c.DeleteSegments
+	if gone == nil {
+		gone = []int64{}
+	}
+	n := len(c.DeadSegments)
+	ids, sets, counts := make([]int64, n), make([][]byte, n), make([]int32, n)
+	for i, s := range c.DeadSegments {
+		ids[i], sets[i], counts[i] = s.ID, s.Dead, int32(s.DeadCount)
+	}
+	return append([]any{c.Owner, gone, ids, sets, counts}, insertSegmentArgs(c)...)
 }
 
 func blockArgs(owner string, segments []llmemory.LoadedSegment) []any {

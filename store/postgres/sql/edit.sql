@@ -96,9 +96,18 @@ ON CONFLICT (owner_id, document_id) DO UPDATE SET
     tokens = excluded.tokens, leaves = excluded.leaves, tail = excluded.tail, version = excluded.version,
     updated_at = greatest(excluded.updated_at, d.updated_at + interval '1 microsecond');
 
--- name: write_chunks
--- Removes chunks, updates kept ones (their place in the document, their ordinal and their context, never their text), adds new
--- ones.
+-- name: insert_chunks
+INSERT INTO {{tables.document_chunks}} (owner_id, chunk_id, document_id, parent_id, level, position, start_byte, end_byte,
+    tokens, ordinal, length, input_hash, heading, lead, content)
+SELECT $1, id, document, nullif(parent, '')::uuid, level, position, start, stop, tokens, nullif(ordinal, -1), length, hash,
+       heading, lead, content
+FROM unnest($2::uuid[], $3::text[], $4::integer[], $5::bigint[], $6::bigint[], $7::integer[], $8::bigint[], $9::integer[],
+    $10::bytea[], $11::text[], $12::text[], $13::uuid[], $14::smallint[], $15::text[])
+    AS v (id, parent, position, start, stop, tokens, ordinal, length, hash, heading, lead, document, level, content);
+
+-- name: change_chunks
+-- insert_chunks, after removing chunks and updating kept ones: their place in the document, their ordinal and their context,
+-- never their text.
 WITH gone AS (
     DELETE FROM {{tables.document_chunks}} WHERE owner_id = $1 AND chunk_id = ANY ($2::uuid[])
 ), kept AS (
@@ -124,8 +133,13 @@ UPDATE {{tables.document_chunks}} c SET length = v.length
 FROM unnest($2::bigint[], $3::integer[]) AS v (ordinal, length)
 WHERE c.owner_id = $1 AND c.ordinal = v.ordinal AND c.length <> v.length;
 
--- name: write_segments
--- Removes segments with their blocks, updates dead sets, adds segments.
+-- name: insert_segments
+INSERT INTO {{tables.text_segments}} (owner_id, segment_id, low, high, leaves, bytes, dead_count, dead, inline)
+SELECT $1, * FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::integer[], $6::bigint[], $7::integer[], $8::bytea[],
+    $9::bytea[]);
+
+-- name: change_segments
+-- insert_segments, after removing segments with their blocks and updating dead sets.
 WITH blocks AS (
     DELETE FROM {{tables.text_postings}} WHERE owner_id = $1 AND segment_id = ANY ($2::bigint[])
 ), gone AS (
