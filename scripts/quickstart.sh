@@ -8,13 +8,20 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 if [ "${1:-}" = inside ]; then # beside the server; LLMEMORY_DB names it
-	step() { printf '\n$ llmemory %s\n' "$*" && bin/llmemory "$@"; }
-	export LLMEMORY_OWNER=quickstart LLMEMORY_EMBEDDER=none
+	step() {
+		local argument shown=
+		for argument; do
+			case $argument in *' '*) shown+=" \"$argument\"" ;; *) shown+=" $argument" ;; esac
+		done
+		printf '\n$ llmemory%s\n' "$shown"
+		bin/llmemory "$@"
+	}
+	export LLMEMORY_OWNER=quickstart
 	step migrate up
 	documents=(README.md)
 	[ ! -d docs ] || documents+=(docs)
 	step add "${documents[@]}"
-	step search 'shared connection pool'
+	step search --mode text -n 3 'shared connection pool'
 	exit
 fi
 
@@ -37,7 +44,7 @@ say "starting a private PostgreSQL server (data in $data)"
 
 cat >&2 <<END
 
-This was text mode: exact BM25, no embedding model needed. For search by meaning
-too, name an embedder: \`bin/llmemory doctor\` tells what is there and what to do.
-The server is stopped; its data are in $data.
+This was text mode: passages ranked by their words (exact BM25); no embedding
+model and no extension is needed for it. The server is stopped; its data are in
+$data. \`bin/llmemory --help\` shows what else there is.
 END

@@ -2,7 +2,7 @@
 # Installs what llmemory's tests or its quick start need, where it is missing.
 #
 #   scripts/setup.sh test         C compiler (race detector), PostgreSQL, pgvector, PgBouncer
-#   scripts/setup.sh quickstart   PostgreSQL, pgvector
+#   scripts/setup.sh quickstart   PostgreSQL
 #
 # For Debian and Ubuntu. With everything present it does nothing and needs no
 # rights. Otherwise it works as root or by `sudo -n`, and where it may do
@@ -77,14 +77,13 @@ have_vector() {
 	[ -n "$bin" ] && at_least "$(vector_version "$bin")" "$vector_min"
 }
 
-# missing prints what lacks, one word a line, for the purpose in $1.
+# missing prints what lacks of what the purpose in $1 needs, one word a line.
 missing() {
 	[ -n "$(server_bin)" ] || echo postgresql
+	[ "$1" = test ] || return 0
 	have_vector || echo pgvector
-	if [ "$1" = test ]; then
-		have_compiler || echo compiler
-		have_pgbouncer || echo pgbouncer
-	fi
+	have_compiler || echo compiler
+	have_pgbouncer || echo pgbouncer
 }
 
 # ---- installing -------------------------------------------------------------
@@ -248,9 +247,11 @@ have go || fail 'Go is missing: install the version that go.mod names, see https
 mapfile -t lacking < <(missing "$1")
 [ ${#lacking[@]} != 0 ] || exit 0
 
-have apt-get || fail "missing: ${lacking[*]}. This is neither Debian nor Ubuntu: install it by hand (pgvector $vector_min or newer)"
+hint=
+[[ " ${lacking[*]} " != *' pgvector '* ]] || hint=" (pgvector $vector_min or newer)"
+have apt-get || fail "missing: ${lacking[*]}. This is neither Debian nor Ubuntu: install it by hand$hint"
 if [ "$(id -u)" != 0 ] && ! sudo -n true 2>/dev/null; then
-	fail "missing: ${lacking[*]}. Run \`sudo $0 $1\` once, or install it by hand (pgvector $vector_min or newer)"
+	fail "missing: ${lacking[*]}. Run \`sudo $0 $1\` once, or install it by hand$hint"
 fi
 
 trap cleanup EXIT
