@@ -327,6 +327,31 @@ func TestResults(t *testing.T) {
 	}
 }
 
+func TestRows(t *testing.T) {
+	t.Parallel()
+	db := open(t, pgdbm.Config{MaxConns: 1}).Schema("public")
+	rows, err := db.Query(t.Context(), "SELECT 1::int4, 'x'::text")
+	must(t, err)
+	if !rows.Next() {
+		t.Fatal("no row")
+	}
+	values, err := rows.Values()
+	must(t, err)
+	if diff := cmp.Diff([]any{int32(1), "x"}, values); diff != "" {
+		t.Error(diff)
+	}
+	if rows.Conn() != nil {
+		t.Error("the rows hand out the connection")
+	}
+	// A failed Scan ends the rows and gives the connection back.
+	err = rows.Scan(new(int), new(int))
+	var e *pgdbm.Error
+	if !errors.As(err, &e) || e.Op != "query" || !errors.Is(rows.Err(), err) || rows.Next() {
+		t.Errorf("scan gives %v, then Err %v", err, rows.Err())
+	}
+	value[int](t, db, "SELECT 1")
+}
+
 func TestRoundTrips(t *testing.T) {
 	t.Parallel()
 	var c pgdbm.Counter

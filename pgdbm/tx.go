@@ -268,8 +268,9 @@ func (tx *Tx) Savepoint(ctx context.Context, fn func(*Tx) error) error {
 //     sent; look at the data before trying again.
 //   - [ErrCommitted]: committed, but a callback of last failed.
 //
-// For a savepoint only the first three can occur, and a callback's error undoes
-// it. For the host's transaction it returns [ErrNotOwned] and does nothing.
+// For a savepoint "committed" means released: it is now a part of the
+// transaction around it. For the host's transaction it returns [ErrNotOwned] and
+// does nothing.
 func (tx *Tx) Commit(ctx context.Context, last *Batch) error {
 	if tx.kind == borrowed {
 		return newError("commit", "", ErrNotOwned, nil)
@@ -318,9 +319,9 @@ func (tx *Tx) Commit(ctx context.Context, last *Batch) error {
 	return out.err
 }
 
-// released ends a savepoint after RELEASE was tried. An error of a callback
-// counts as failure, and because the savepoint may be gone by then, the
-// transaction around it cannot undo it alone; so it is reported as such.
+// released ends a savepoint after RELEASE was tried. If only a callback failed,
+// the savepoint is gone all the same and cannot be undone alone: that is the
+// savepoint's [ErrCommitted].
 func (tx *Tx) released(ctx context.Context, out outcome, end *statement) error {
 	defer tx.finish()
 	if out.err == nil {
