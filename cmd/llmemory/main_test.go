@@ -1,11 +1,23 @@
+//go:build unix
+
 package main
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/llmemory/llmemory/pgdbm/pgtest"
@@ -37,8 +49,88 @@ func TestScripts(t *testing.T) {
 			env.Setenv("REPOSITORY", repository)
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"mask": mask},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits, "mask": mask, "fifo": fifo, "sql": sql, "reference": reference, "waitfile": waitfile,
+		},
 	})
+}
+
+// exits runs a command and checks its exit code: "exits 3 llmemory get ID".
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
+			ts.Fatalf("%v", err)
+		}
+		got = exit.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+// fifo makes named pipes.
+func fifo(ts *testscript.TestScript, neg bool, args []string) {
+	for _, name := range args {
+		ts.Check(syscall.Mkfifo(ts.MkAbs(name), 0o600))
+	}
+}
+
+// waitfile waits until a file holds a text.
+func waitfile(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: waitfile FILE TEXT")
+	}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+		text, err := os.ReadFile(ts.MkAbs(args[0]))
+		if err == nil && strings.Contains(string(text), args[1]) {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s never held %q: %q, %v", args[0], args[1], text, err)
+		}
+	}
+}
+
+// sql runs a statement in the script's database; the result of a query must be one value, the first argument: "sql 0 SELECT…".
+func sql(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: sql VALUE STATEMENT")
+	}
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, ts.Getenv("LLMEMORY_DB"))
+	ts.Check(err)
+	defer conn.Close(ctx)
+	rows, err := conn.Query(ctx, args[1])
+	ts.Check(err)
+	got, err := pgx.CollectRows(rows, pgx.RowTo[any])
+	ts.Check(err)
+	if len(got) == 0 {
+		got = []any{""}
+	}
+	if text := fmt.Sprint(got[0]); text != args[0] {
+		ts.Fatalf("%s: got %q, want %q", args[1], text, args[0])
+	}
+}
+
+// reference compares the program's reference with the one in the repository, and writes it when scripts are updated.
+func reference(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: reference GOT COMMITTED")
+	}
+	got := ts.ReadFile(args[0])
+	if os.Getenv("UPDATE_SCRIPTS") != "" {
+		ts.Check(os.WriteFile(args[1], []byte(got), 0o666))
+	}
+	if want := ts.ReadFile(args[1]); got != want {
+		ts.Fatalf("%s is out of date (-want +got); run the tests with UPDATE_SCRIPTS=1:\n%s", args[1], cmp.Diff(want, got))
+	}
 }
 
 var masks = []struct {

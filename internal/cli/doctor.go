@@ -79,7 +79,7 @@ func (a *app) doctor(ctx context.Context, _ []string) error {
 // examine does the checks in the order in which they depend on each other, and stops where the next would make no sense.
 func (a *app) examine(ctx context.Context) []check {
 	if _, err := a.databaseURL(); err != nil {
-		return []check{{"database", checkFail, err.Error(), "set LLMEMORY_DB to the URL of a PostgreSQL database"}}
+		return []check{{"database", checkFail, err.Error(), ""}}
 	}
 	db, closer, err := a.handle(ctx)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -300,20 +301,25 @@ func (a *app) confirm(ctx context.Context, what string) error {
 		return refused
 	}
 	fmt.Fprintf(a.stderr, "%s? [y/N] ", strings.ToUpper(what[:1])+what[1:])
+	if yes, err := readYes(ctx, a.stdin); err != nil || yes {
+		return err
+	}
+	return refused
+}
+
+// readYes reads an answer. A read cannot be cancelled, so an interrupted one is abandoned: the program is about to end.
+func readYes(ctx context.Context, r io.Reader) (bool, error) {
 	answer := make(chan string, 1)
-	go func() { // a read cannot be cancelled; if interrupted, the program is about to end
-		line, _ := bufio.NewReader(a.stdin).ReadString('\n') // an error leaves no answer, which is no
+	go func() {
+		line, _ := bufio.NewReader(r).ReadString('\n') // an error leaves no answer, which is no
 		answer <- strings.ToLower(strings.TrimSpace(line))
 	}()
 	select {
 	case <-ctx.Done():
-		return ctx.Err()
+		return false, ctx.Err()
 	case line := <-answer:
-		if line != "y" && line != "yes" {
-			return refused
-		}
+		return line == "y" || line == "yes", nil
 	}
-	return nil
 }
 
 const statsHelp = `

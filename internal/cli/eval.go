@@ -99,6 +99,7 @@ type evaluation struct {
 	owner      *llmemory.Owner
 
 	report eval.Report
+	scores *eval.Scores
 	keys   map[string]string // document id → its id in the collection
 }
 
@@ -131,12 +132,11 @@ func (e *evaluation) do(ctx context.Context, memory *llmemory.Memory) (_ *eval.R
 	if err != nil {
 		return nil, err
 	}
-	scores, err := eval.Evaluate(e.collection.Qrels, run)
-	if err != nil {
+	if e.scores, err = eval.Evaluate(e.collection.Qrels, run); err != nil {
 		return nil, err
 	}
-	e.report.Metrics = scores.Mean
-	e.report.Queries = len(scores.PerQuery)
+	e.report.Metrics = e.scores.Mean
+	e.report.Queries = len(e.scores.PerQuery)
 	return &e.report, nil
 }
 
@@ -150,7 +150,7 @@ func (e *evaluation) ingest(ctx context.Context) error {
 		}
 		for i, r := range results {
 			if r.Err != nil {
-				return fmt.Errorf("document %q: %w", batch[i].Key, r.Err)
+				return fmt.Errorf("document %q: %v", batch[i].Key, r.Err) // the collection's fault, not the command line's: no %w
 			}
 			e.keys[r.DocumentID] = batch[i].Key
 		}

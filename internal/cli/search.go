@@ -170,8 +170,16 @@ func (a *app) printPassages(what string, chunks []llmemory.Chunk) {
 
 // snippet returns a hit's snippet, with the question's words in bold if a terminal shows it.
 func (a *app) snippet(h *llmemory.Hit) string {
+	if isTerminal(a.stdout.w) {
+		return highlighted(h)
+	}
+	return plain(h.Snippet)
+}
+
+// highlighted is a hit's snippet with the question's words in bold.
+func highlighted(h *llmemory.Hit) string {
 	at := strings.Index(h.Text, h.Snippet) // if it occurs twice, it has the same words twice
-	if !isTerminal(a.stdout.w) || at < 0 {
+	if at < 0 {
 		return plain(h.Snippet)
 	}
 	const bold, normal = "\x1b[1m", "\x1b[0m"

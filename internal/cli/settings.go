@@ -353,12 +353,13 @@ func configValue(key string, v any) ([]string, error) {
 			if list, ok := stringList(v); ok {
 				return list, nil
 			}
-			wants = append(wants, "a string or a list of strings")
+			wants = append(wants, "a string", "a list of strings")
 		}
 	}
 	if wants == nil {
 		return nil, errors.New("is no setting")
 	}
+	slices.SortStableFunc(wants, func(a, b string) int { return len(a) - len(b) })
 	return nil, fmt.Errorf("must be %s", strings.Join(slices.Compact(wants), " or "))
 }
 

@@ -1,0 +1,78 @@
+package cli
+
+import (
+	"encoding/json"
+	"io"
+	"log/slog"
+	"math"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/llmemory/llmemory/eval"
+	"github.com/llmemory/llmemory/eval/smallset"
+	"github.com/llmemory/llmemory/extract"
+	"github.com/llmemory/llmemory/pgdbm/pgtest"
+)
+
+// Text search finds in the small collection what it found when the expected scores were stored. A change that is meant to move them
+// runs the test with UPDATE_SCORES=1 and says why in its commit.
+func TestSmallsetScores(t *testing.T) {
+	t.Parallel()
+	const expected = "testdata/smallset.json"
+	c, err := eval.Open(smallset.FS())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &app{
+		stdin: strings.NewReader(""), stdout: &output{w: io.Discard}, stderr: io.Discard, env: env(""), logger: slog.New(slog.DiscardHandler),
+		extractor: extract.Plain{}, opts: options{db: pgtest.URL(t), mode: "text", limit: 1000},
+	}
+	memory, closer, err := a.open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closer()
+	e := &evaluation{app: a, collection: c, name: "smallset", progress: &progress{}}
+	report, err := e.do(t.Context(), memory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{"total": report.Metrics.NDCG10}
+	queries := map[string]int{}
+	for _, q := range e.scores.PerQuery {
+		language, _, _ := strings.Cut(q.Query, "/")
+		queries[language]++
+		got[language] += q.NDCG10
+	}
+	for language, n := range queries {
+		got[language] /= float64(n)
+	}
+	if os.Getenv("UPDATE_SCORES") != "" {
+		raw, err := json.MarshalIndent(map[string]any{"ndcg@10": got}, "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(expected, append(raw, '\n'), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	raw, err := os.ReadFile(expected)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want struct {
+		NDCG10 map[string]float64 `json:"ndcg@10"`
+	}
+	if err := json.Unmarshal(raw, &want); err != nil {
+		t.Fatal(err)
+	}
+	if len(want.NDCG10) != 4 {
+		t.Errorf("%s has %d scores, want en, de, es and total", expected, len(want.NDCG10))
+	}
+	for name, score := range want.NDCG10 {
+		if math.Abs(got[name]-score) > 0.0005 {
+			t.Errorf("%s: nDCG@10 %.4f, want %.4f", name, got[name], score)
+		}
+	}
+}
