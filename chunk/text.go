@@ -100,7 +100,7 @@ func (b *builder) prose(start, end int, s strength) error {
 		width = max(width, utf8.RuneCountInString(b.text[l.start:l.end]))
 		return nil
 	})
-	const narrowest, widest = 40, 120 // of filled text
+	const narrowest, widest = 40, 200 // of filled text
 	from := 0
 	flush := func(to int) error {
 		err := b.sentences(rows[from:to], s)
@@ -165,7 +165,7 @@ var abbreviations = map[string]bool{
 	"sra": true, "mme": true, "mlle": true, "sig": true, "dott": true,
 }
 
-// abbreviated reports whether a sentence ends with an abbreviation or an initial.
+// abbreviated reports whether a sentence ends with an abbreviation, an initial, or the number of a list item.
 func abbreviated(sentence string) bool {
 	s := strings.TrimRightFunc(sentence, unicode.IsSpace)
 	word, stop := strings.CutSuffix(s, ".")
@@ -179,36 +179,51 @@ func abbreviated(sentence string) bool {
 	if r, size := utf8.DecodeRuneInString(word); size == len(word) && unicode.IsUpper(r) {
 		return true // an initial
 	}
+	if len(word) <= 2 && strings.Trim(word, "0123456789") == "" {
+		return true
+	}
 	return len(word) <= 8 && abbreviations[strings.ToLower(word)]
 }
 
-// clauses cuts a sentence after commas and the like, and at the ends of lines.
+// clauses cuts a sentence at the ends of lines, after commas and the like, and, which is better, after full stops that end no
+// sentence by the rules, as in text without capitals.
 func (b *builder) clauses(start, end int, s strength) error {
 	from := start
-	flush := func(to int) error {
+	flush := func(to int, next strength) error {
 		if from2, to2 := b.trim(from, to); from2 < to2 {
 			if err := b.block(from2, to2, s, b.words); err != nil {
 				return err
 			}
-			s = clauseStrength
+			s = next
 		}
 		from = to
 		return nil
 	}
-	spaced := false // whether the character before is a mark that needs white space after it
+	var mark rune // the character before, if it is a mark that ends a clause when white space follows
 	for i, r := range b.text[start:end] {
-		at := start + i
-		if r == '\n' || spaced && unicode.IsSpace(r) {
-			if err := flush(at); err != nil {
+		at, border := start+i, insideWord
+		switch {
+		case r == '\n', mark != 0 && mark != '.' && unicode.IsSpace(r):
+			border = clauseStrength
+		case mark == '.' && unicode.IsSpace(r) && !abbreviated(b.text[max(start, at-12):at]):
+			border = stopStrength
+		}
+		if border > 0 {
+			if err := flush(at, border); err != nil {
 				return err
 			}
 		}
-		spaced = strings.ContainsRune(",;:)–—،؛", r)
-		if strings.ContainsRune("、，；：", r) {
-			if err := flush(at + utf8.RuneLen(r)); err != nil {
+		mark = 0
+		switch r {
+		case '.', '!', '?', '…':
+			mark = '.'
+		case ',', ';', ':', ')', '–', '—', '،', '؛':
+			mark = r
+		case '、', '，', '；', '：':
+			if err := flush(at+utf8.RuneLen(r), clauseStrength); err != nil {
 				return err
 			}
 		}
 	}
-	return flush(end)
+	return flush(end, clauseStrength)
 }

@@ -18,6 +18,7 @@ const (
 	closerStrength strength = 5 // before a closing bracket, or inside the head of a table
 	wordStrength   strength = 10
 	clauseStrength strength = 20
+	stopStrength   strength = 26 // after a full stop that may not end a sentence
 	// sentenceStrength is that of a sentence's end within a line or a filled paragraph.
 	sentenceStrength strength = 30
 	titleStrength    strength = 35 // between what looks like a title and what it is the title of

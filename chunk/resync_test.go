@@ -1,0 +1,190 @@
+package chunk_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/llmemory/llmemory/chunk"
+)
+
+// writer makes up documents with the proportions of real ones: paragraphs of one to twelve sentences, sections of one to ten
+// blocks, lists, code.
+type writer struct{ *rand.Rand }
+
+func newWriter(seed uint64) writer { return writer{rand.New(rand.NewPCG(seed, 7))} }
+
+func (w writer) sentence() string {
+	const words = "the of to and in that was for on with as his they at be this from have or by one had not but what all were when we " +
+		"there can an your which their said if do will each about how up out them then she many some so these would other into has more " +
+		"her two like him see time could no make than first been its who now people my made over did down only way find use may water " +
+		"long little very after called just where most know market winter harbour committee reservoir signal engine letter garden " +
+		"regulation surface interval account mountain pressure archive bridge"
+	list := strings.Fields(words)
+	var b strings.Builder
+	for i := range 4 + w.IntN(22) {
+		word := list[w.IntN(len(list))]
+		if i == 0 {
+			word = strings.ToUpper(word[:1]) + word[1:]
+		} else {
+			b.WriteByte(' ')
+		}
+		b.WriteString(word)
+		if i > 2 && w.IntN(9) == 0 {
+			b.WriteByte(',')
+		}
+	}
+	return strings.TrimSuffix(b.String(), ",") + "."
+}
+
+func (w writer) paragraph() string {
+	n := 1 + w.IntN(4)
+	if w.IntN(4) == 0 {
+		n += w.IntN(9)
+	}
+	parts := make([]string, n)
+	for i := range parts {
+		parts[i] = w.sentence()
+	}
+	return strings.Join(parts, " ")
+}
+
+func (w writer) code() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "// %s\nfunc name%d(a, b int) int {", w.sentence(), w.IntN(1000))
+	for range 1 + w.IntN(12) {
+		fmt.Fprintf(&b, "\n\tif a > %d {\n\t\tb += a * %d\n\t}", w.IntN(1000), w.IntN(100))
+	}
+	return b.String() + "\n\treturn b\n}"
+}
+
+// document returns the blocks of a document, which are joined by empty lines.
+func (w writer) document(label string) (blocks []string) {
+	for len(blocks) < 120 {
+		switch {
+		case label == "code":
+			blocks = append(blocks, w.code())
+		case label == "markdown" && w.IntN(6) == 0:
+			blocks = append(blocks, strings.Repeat("#", 2+w.IntN(2))+" "+strings.Fields(w.sentence())[0]+fmt.Sprint(" ", len(blocks)))
+		case label == "markdown" && w.IntN(8) == 0:
+			var items []string
+			for range 2 + w.IntN(6) {
+				items = append(items, "- "+w.sentence())
+			}
+			blocks = append(blocks, strings.Join(items, "\n"))
+		case label == "markdown" && w.IntN(15) == 0:
+			blocks = append(blocks, "```go\n"+w.code()+"\n```")
+		default:
+			blocks = append(blocks, w.paragraph())
+		}
+	}
+	return blocks
+}
+
+// edit changes words, puts sentences in, or takes a part out, all within one block and away from its ends.
+func (w writer) edit(block string) string {
+	words := strings.Split(block, " ")
+	if len(words) < 6 {
+		return ""
+	}
+	from := 2 + w.IntN(len(words)-4)
+	to := min(from+1+w.IntN(len(words)), len(words)-2)
+	var middle []string
+	switch w.IntN(3) {
+	case 0:
+		middle = []string{"changed"}
+		to = from + 1
+	case 1:
+		for range 1 + w.IntN(10) {
+			middle = append(middle, w.sentence())
+		}
+		to = from
+	case 2: // taken out
+	}
+	return strings.Join(append(append(append([]string{}, words[:from]...), middle...), words[to:]...), " ")
+}
+
+// changed returns how many leaves of one text that lie outside of the range of a block are not leaves of the other.
+func changed(text string, leaves []chunk.Piece, start, end int, other map[string]int) (n int) {
+	seen := map[string]int{}
+	for _, leaf := range leaves {
+		s := text[leaf.Start:leaf.End]
+		if seen[s]++; seen[s] > other[s] && (leaf.End <= start || leaf.Start >= end) {
+			n++
+		}
+	}
+	return n
+}
+
+func leavesOf(t *testing.T, text, label string) (leaves []chunk.Piece, texts map[string]int) {
+	texts = map[string]int{}
+	for _, p := range mustChunk(t, chunk.Hierarchical{}, text, label) {
+		if p.Level == 0 {
+			leaves = append(leaves, p)
+			texts[text[p.Start:p.End]]++
+		}
+	}
+	return leaves, texts
+}
+
+// TestEditsStayLocal checks the promise that an edit inside a paragraph changes at most three leaves outside of it.
+func TestEditsStayLocal(t *testing.T) {
+	t.Parallel()
+	const documents, edits, promise = 6, 60, 3
+	for _, label := range []string{"text", "markdown", "code", "email", "chat"} {
+		t.Run(label, func(t *testing.T) {
+			t.Parallel()
+			changes, most := 0, 0
+			for seed := range uint64(documents) {
+				w := newWriter(seed)
+				blocks := w.document(label)
+				text := strings.Join(blocks, "\n\n")
+				leaves, texts := leavesOf(t, text, label)
+				for range edits {
+					at := w.IntN(len(blocks))
+					for strings.HasPrefix(blocks[at], "#") || strings.HasPrefix(blocks[at], "```") {
+						at = (at + 1) % len(blocks) // a heading or a fence is no paragraph
+					}
+					block := w.edit(blocks[at])
+					if block == "" {
+						continue
+					}
+					start := len(strings.Join(blocks[:at], "\n\n"))
+					if at > 0 {
+						start += 2
+					}
+					edited := text[:start] + block + text[start+len(blocks[at]):]
+					leaves2, texts2 := leavesOf(t, edited, label)
+					n := max(changed(edited, leaves2, start, start+len(block), texts),
+						changed(text, leaves, start, start+len(blocks[at]), texts2))
+					if n > promise {
+						t.Errorf("seed %d: editing block %d changes %d leaves outside of it:\n%s\n->\n%s", seed, at, n, blocks[at], block)
+					}
+					most = max(most, n)
+					changes += n
+				}
+			}
+			if mean := float64(changes) / (documents * edits); mean > 0.5 {
+				t.Errorf("%.2f leaves change on average, want at most 0.5", mean)
+			}
+			t.Logf("%d leaves change at most, %.2f on average", most, float64(changes)/(documents*edits))
+		})
+	}
+}
+
+// TestGrowth checks that what is appended changes only the end.
+func TestGrowth(t *testing.T) {
+	t.Parallel()
+	w := newWriter(99)
+	blocks := w.document("text")
+	for n := 20; n < len(blocks); n++ {
+		before := strings.Join(blocks[:n], "\n\n")
+		after := before + "\n\n" + blocks[n]
+		leaves, _ := leavesOf(t, before, "text")
+		_, texts := leavesOf(t, after, "text")
+		if got := changed(before, leaves, len(before), len(before), texts); got > 3 {
+			t.Errorf("appending block %d changes %d leaves", n, got)
+		}
+	}
+}
