@@ -68,10 +68,16 @@ func (o *Owner) AddMany(ctx context.Context, docs []Document) ([]Added, error) {
 			})
 		}
 		wg.Wait()
+		seen := map[Identity]bool{}
 		for i, p := range ready {
 			if p == nil {
 				continue
 			}
+			if seen[p.identity] {
+				// It was compared with what was stored before its predecessor: the transaction decides anew.
+				p.result.Status, p.result.Chunks, p.result.ChunksReused = "", 0, 0
+			}
+			seen[p.identity] = true
 			if taken[p.identity] || leaves+len(p.leaves) > batchLeaves && len(batch) > 0 {
 				flush()
 			}

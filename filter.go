@@ -101,11 +101,15 @@ func (f Field) Eq(v any) Filter { return Filter{op: "eq", path: f.path, value: v
 // Ne is the negation of Eq: also true when the field is missing.
 func (f Field) Ne(v any) Filter { return Filter{op: "ne", path: f.path, value: v} }
 
-// In is true when the field equals one of the values.
-func (f Field) In(v ...any) Filter { return Filter{op: "in", path: f.path, value: v} }
+// In is true when the field equals one of the values, and so never when there are none.
+func (f Field) In(v ...any) Filter {
+	return Filter{op: "in", path: f.path, value: append([]any{}, v...)}
+}
 
 // Nin is the negation of In: also true when the field is missing.
-func (f Field) Nin(v ...any) Filter { return Filter{op: "nin", path: f.path, value: v} }
+func (f Field) Nin(v ...any) Filter {
+	return Filter{op: "nin", path: f.path, value: append([]any{}, v...)}
+}
 
 // Lt is true when the field is less than v. Numbers compare with numbers, strings with strings byte by byte; anything else is
 // false. So do Lte, Gt and Gte.

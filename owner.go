@@ -179,7 +179,11 @@ func (w Where) normalize() (Where, error) {
 	}
 	w.Metadata = f
 	if !w.From.IsZero() {
-		w.From = w.From.UTC()
+		from := w.From.UTC().Truncate(time.Microsecond)
+		if from.Before(w.From) { // a stored date just before From must not match
+			from = from.Add(time.Microsecond)
+		}
+		w.From = from
 	}
 	if !w.To.IsZero() {
 		w.To = w.To.UTC().Truncate(time.Microsecond)

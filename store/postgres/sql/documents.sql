@@ -22,7 +22,7 @@ ORDER BY level, position;
 SELECT chunk_id::text, document_id::text, coalesce(parent_id::text, ''), level, position, start_byte, end_byte, tokens,
        coalesce(ordinal, 0), length, input_hash, heading, lead, content
 FROM {{tables.document_chunks}}
-WHERE owner_id = $1 AND document_id = $2::uuid AND level = $3 AND position >= $4 AND position < $5
+WHERE owner_id = $1 AND document_id = $2::uuid AND level = $3 AND position >= $4::bigint AND position < $5::bigint
 ORDER BY position;
 
 -- name: chunk_count
