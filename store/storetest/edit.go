@@ -1,0 +1,534 @@
+package storetest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/llmemory/llmemory"
+	"github.com/llmemory/llmemory/internal/analysis"
+	"github.com/llmemory/llmemory/internal/postings"
+)
+
+func (s *suite) editCases() []testCase {
+	return []testCase{
+		{name: "NewOwner", run: s.testNewOwner},
+		{name: "Selection", run: s.testSelection},
+		{name: "Commit", run: s.testCommit},
+		{name: "Update", run: s.testUpdate},
+		{name: "RemovalsFirst", run: s.testRemovalsFirst},
+		{name: "Atomic", run: s.testAtomic},
+		{name: "Load", run: s.testLoad},
+		{name: "Leaves", run: s.testLeaves},
+		{name: "DeadAndLengths", run: s.testDeadAndLengths},
+		{name: "OrdinalsNeverReused", run: s.testOrdinals},
+		{name: "Serialised", run: s.testSerialised, overlapping: true},
+		{name: "FirstEditsMeet", run: s.testFirstEdits, overlapping: true},
+		{name: "OwnersApart", run: s.testOwnersApart, overlapping: true},
+	}
+}
+
+func openEdit(t *testing.T, store llmemory.Store, p llmemory.EditParams) llmemory.Edit {
+	t.Helper()
+	p.Analysis = analysis.Version
+	edit := must(store.Edit(t.Context(), p))(t)
+	t.Cleanup(func() {
+		if err := edit.Rollback(background(t)); err != nil {
+			t.Errorf("rollback: %v", err)
+		}
+	})
+	return edit
+}
+
+// handmade returns a document of some leaves and a parent over them, as Changes that store it for a new owner.
+func handmade(t *testing.T, owner, key string, leaves ...string) llmemory.Changes {
+	t.Helper()
+	identity := llmemory.Identity{OriginID: "o", Key: key}
+	id := llmemory.DocumentID(owner, identity)
+	date := time.Date(2021, 2, 3, 4, 5, 6, 789000, time.UTC)
+	c := llmemory.Changes{Owner: owner, Documents: []llmemory.DocumentRecord{{
+		StoredDocument: llmemory.StoredDocument{
+			ID: id, OriginID: "o", Key: key, Name: "name of " + key, Type: llmemory.PDF, Date: date,
+			Metadata: map[string]any{"n": 1.5}, Language: "en", Bytes: 10, Tokens: 20, ChunkCount: len(leaves), Version: 1,
+		},
+		ContentHash: []byte{0, 1, 255}, RawMetadata: []byte(`{"n":1.5}`), Tail: " \n",
+	}}}
+	chunkID := func(i int) string {
+		return llmemory.DocumentID(owner, llmemory.Identity{OriginID: "chunk of " + key, Key: fmt.Sprint(i)})
+	}
+	parent := llmemory.ChunkRecord{Chunk: llmemory.Chunk{ID: chunkID(-1), DocumentID: id, Level: 1, Start: 1, End: 9, Heading: "H > I",
+		Tokens: 20}}
+	c.InsertChunks = append(c.InsertChunks, parent)
+	var b postings.Builder
+	for i, text := range leaves {
+		c.InsertChunks = append(c.InsertChunks, llmemory.ChunkRecord{
+			Chunk: llmemory.Chunk{ID: chunkID(i), DocumentID: id, ParentID: parent.ID, Position: i, Start: i, End: i + 1, Heading: "H",
+				Tokens: 3 + i, Text: text},
+			Lead: "\n", Ordinal: uint64(i), Length: 2 + i, InputHash: []byte{byte(i), 0},
+		})
+		if err := b.Add(postings.Doc{Ordinal: uint64(i), Length: 2 + i, Tokens: []postings.Token{{Term: "en:x"}, {Term: "en:" + text, Position: 1}}}); err != nil {
+			t.Fatal(err)
+		}
+		c.State.Length += int64(2 + i)
+	}
+	segment := b.Segment()
+	blob := segment.Inline()
+	c.InsertSegments = []llmemory.LoadedSegment{{Segment: llmemory.Segment{ID: 1, Low: segment.Low, High: segment.High,
+		Leaves: len(leaves), Inline: true, Bytes: int64(len(blob))}, Blob: blob}}
+	c.State.Documents, c.State.Leaves, c.State.NextOrdinal, c.State.NextSegment = 1, int64(len(leaves)), uint64(len(leaves)), 2
+	c.State.Analysis, c.State.Languages, c.State.MergeDue = analysis.Version, map[string]int{"en": len(leaves)}, true
+	return c
+}
+
+func (s *suite) testNewOwner(t *testing.T) {
+	owner := t.Name()
+	edit := openEdit(t, s.shared, llmemory.EditParams{Owner: owner})
+	state := edit.State()
+	if state.Analysis != analysis.Version || state.Documents != 0 || state.Leaves != 0 || state.Length != 0 || state.NextOrdinal != 0 ||
+		len(state.Languages) != 0 || state.MergeDue {
+		t.Errorf("state of a new owner: %+v", state)
+	}
+	if len(edit.Documents()) != 0 || len(edit.Segments()) != 0 {
+		t.Errorf("a new owner has %d documents, %d segments", len(edit.Documents()), len(edit.Segments()))
+	}
+	if err := edit.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r := read(t, s.shared, llmemory.PostingsParams{Owner: owner})
+	if diff := cmp.Diff(llmemory.OwnerState{}, r.State, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("the rollback left a state (-want +got):\n%s", diff)
+	}
+}
+
+func (s *suite) testSelection(t *testing.T) {
+	o := s.owner(t)
+	ids := map[string]string{}
+	for _, key := range []string{"a", "b", "c"} {
+		ids[key] = add(t, o, llmemory.Document{OriginID: "o", Key: key, Content: join("first "+key, "second "+key),
+			Metadata: map[string]any{"ab": key != "c"}}).DocumentID
+	}
+	where := llmemory.Where{Metadata: llmemory.Meta("ab").Eq(true)}
+	lowest := min(ids["a"], ids["b"])
+	for name, c := range map[string]struct {
+		p    llmemory.EditParams
+		want []string
+	}{
+		"nothing":    {llmemory.EditParams{}, nil},
+		"identities": {llmemory.EditParams{Identities: []llmemory.Identity{{OriginID: "o", Key: "b"}, {OriginID: "p", Key: "a"}}}, []string{ids["b"]}},
+		"ids":        {llmemory.EditParams{DocumentIDs: []string{ids["c"], unknownID}}, []string{ids["c"]}},
+		"where":      {llmemory.EditParams{Where: &where}, []string{ids["a"], ids["b"]}},
+		"all":        {llmemory.EditParams{Where: &llmemory.Where{}}, []string{ids["a"], ids["b"], ids["c"]}},
+		"limit":      {llmemory.EditParams{Where: &where, Limit: 1}, []string{lowest}},
+	} {
+		c.p.Owner = o.ID()
+		edit := openEdit(t, s.shared, c.p)
+		var got []string
+		for _, d := range edit.Documents() {
+			got = append(got, d.Document.ID)
+			if len(d.Document.ContentHash) == 0 || d.Document.Version != 1 {
+				t.Errorf("%s: incomplete record %+v", name, d.Document)
+			}
+			levels := map[int]int{}
+			for _, chunk := range d.Chunks {
+				levels[chunk.Level]++
+				if chunk.Text != "" {
+					t.Errorf("%s: chunks carry text", name)
+				}
+				if chunk.DocumentID != d.Document.ID || chunk.Level == 0 && (len(chunk.InputHash) == 0 || chunk.ParentID == "") {
+					t.Errorf("%s: chunk %+v", name, chunk)
+				}
+			}
+			if levels[0] != 2 || levels[1] != 1 {
+				t.Errorf("%s: chunks by level %v", name, levels)
+			}
+		}
+		slices.Sort(got)
+		slices.Sort(c.want)
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: selected %q, want %q", name, got, c.want)
+		}
+		if state := edit.State(); state.Documents != 3 || state.Leaves != 6 {
+			t.Errorf("%s: state %+v", name, state)
+		}
+		if err := edit.Rollback(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func (s *suite) testCommit(t *testing.T) {
+	owner := t.Name()
+	want := handmade(t, owner, "k", "one", "two")
+	edit := openEdit(t, s.shared, llmemory.EditParams{Owner: owner})
+	if err := edit.Commit(t.Context(), want); err != nil {
+		t.Fatal(err)
+	}
+	if err := edit.Rollback(t.Context()); err != nil {
+		t.Errorf("Rollback after Commit: %v", err)
+	}
+	d, chunks, err := s.shared.Document(t.Context(), llmemory.DocumentParams{Owner: owner, DocumentID: want.Documents[0].ID, Leaves: true,
+		Parents: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.CreatedAt.IsZero() || !d.CreatedAt.Equal(d.UpdatedAt) || d.CreatedAt.Location() != time.UTC {
+		t.Errorf("created at %v, updated at %v", d.CreatedAt, d.UpdatedAt)
+	}
+	ignoreTimes := cmpopts.IgnoreFields(llmemory.StoredDocument{}, "CreatedAt", "UpdatedAt")
+	rawJSON := cmpopts.IgnoreFields(llmemory.DocumentRecord{}, "RawMetadata") // stores may write it in another form
+	if diff := cmp.Diff(want.Documents[0], *d, ignoreTimes, rawJSON); diff != "" {
+		t.Errorf("document (-want +got):\n%s", diff)
+	}
+	stored := append(slices.Clone(want.InsertChunks[1:]), want.InsertChunks[0])
+	stored[2].Text = "" // a parent's text is that of its leaves
+	if diff := cmp.Diff(stored, chunks, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("chunks (-want +got):\n%s", diff)
+	}
+	r := read(t, s.shared, llmemory.PostingsParams{Owner: owner, Terms: []string{"en:x"}, Positions: true})
+	if diff := cmp.Diff(want.State, r.State); diff != "" {
+		t.Errorf("state (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(want.InsertSegments, r.Segments, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("segments (-want +got):\n%s", diff)
+	}
+}
+
+func (s *suite) testUpdate(t *testing.T) {
+	owner := t.Name()
+	first := handmade(t, owner, "k", "one", "two", "three")
+	if err := openEdit(t, s.shared, llmemory.EditParams{Owner: owner}).Commit(t.Context(), first); err != nil {
+		t.Fatal(err)
+	}
+	id := first.Documents[0].ID
+	before, _, err := s.shared.Document(t.Context(), llmemory.DocumentParams{Owner: owner, DocumentID: id})
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := llmemory.Changes{Owner: owner, State: first.State}
+	d := first.Documents[0]
+	d.Name, d.Type, d.Date, d.Language, d.Version, d.Tail = "new name", llmemory.Chat, time.Time{}, "de", 2, ""
+	d.Metadata, d.RawMetadata, d.ContentHash = map[string]any{}, []byte(`{}`), []byte{7}
+	d.Bytes, d.Tokens, d.ChunkCount = 1, 2, 2
+	next.Documents = []llmemory.DocumentRecord{d}
+	moved := first.InsertChunks[1]
+	moved.ParentID, moved.Position, moved.Start, moved.End, moved.Heading, moved.Lead = "", 1, 5, 8, "New", "\t"
+	moved.Tokens, moved.Ordinal, moved.Length, moved.InputHash = 9, 17, 8, []byte{9}
+	next.UpdateChunks = []llmemory.ChunkRecord{moved}
+	next.DeleteChunks = []string{first.InsertChunks[0].ID, first.InsertChunks[2].ID}
+	var last time.Time
+	for range 2 { // updated_at grows even if the clock does not
+		if err := openEdit(t, s.shared, llmemory.EditParams{Owner: owner}).Commit(t.Context(), next); err != nil {
+			t.Fatal(err)
+		}
+		got, chunks, err := s.shared.Document(t.Context(), llmemory.DocumentParams{Owner: owner, DocumentID: id, Leaves: true, Parents: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !got.CreatedAt.Equal(before.CreatedAt) {
+			t.Errorf("created at %v, was %v", got.CreatedAt, before.CreatedAt)
+		}
+		if !got.UpdatedAt.After(before.UpdatedAt) || !got.UpdatedAt.After(last) {
+			t.Errorf("updated at %v, was %v", got.UpdatedAt, before.UpdatedAt)
+		}
+		last = got.UpdatedAt
+		ignore := cmp.Options{cmpopts.IgnoreFields(llmemory.StoredDocument{}, "CreatedAt", "UpdatedAt"),
+			cmpopts.IgnoreFields(llmemory.DocumentRecord{}, "RawMetadata"), cmpopts.EquateEmpty()}
+		if diff := cmp.Diff(d, *got, ignore); diff != "" {
+			t.Errorf("document (-want +got):\n%s", diff)
+		}
+		want := map[string]llmemory.ChunkRecord{moved.ID: moved, first.InsertChunks[3].ID: first.InsertChunks[3]}
+		have := map[string]llmemory.ChunkRecord{}
+		for _, c := range chunks {
+			have[c.ID] = c
+		}
+		if diff := cmp.Diff(want, have); diff != "" {
+			t.Errorf("chunks (-want +got):\n%s", diff)
+		}
+	}
+}
+
+func (s *suite) testRemovalsFirst(t *testing.T) {
+	owner := t.Name()
+	c := handmade(t, owner, "k", "one", "two")
+	if err := openEdit(t, s.shared, llmemory.EditParams{Owner: owner}).Commit(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	// The same document once more, under the same ids.
+	c.DeleteDocuments = []string{c.Documents[0].ID}
+	c.DeleteSegments = []int64{1}
+	c.InsertSegments[0].ID = 2
+	c.State.NextSegment = 3
+	for i := range c.InsertChunks {
+		c.InsertChunks[i].Text += "!"
+	}
+	if err := openEdit(t, s.shared, llmemory.EditParams{Owner: owner}).Commit(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	_, chunks, err := s.shared.Document(t.Context(), llmemory.DocumentParams{Owner: owner, DocumentID: c.Documents[0].ID, Leaves: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(chunks) != 2 || chunks[0].Text != "one!" {
+		t.Errorf("chunks %+v, want the new ones", chunks)
+	}
+	if r := read(t, s.shared, llmemory.PostingsParams{Owner: owner}); len(r.Segments) != 1 {
+		t.Errorf("%d segments, want the new one", len(r.Segments))
+	}
+}
+
+func (s *suite) testAtomic(t *testing.T) {
+	owner := t.Name()
+	add(t, memory(t, s.shared).Owner(owner), llmemory.Document{Name: "kept", Content: "kept text"})
+	kept := must(s.shared.Lookup(t.Context(), llmemory.LookupParams{Owner: owner, Identities: []llmemory.Identity{{OriginID: "default", Key: "kept"}}}))(t)
+	state := read(t, s.shared, llmemory.PostingsParams{Owner: owner}).State
+	bad := handmade(t, owner, "k", "one", "two")
+	bad.DeleteDocuments = []string{kept[0].ID}
+	bad.InsertSegments[0].ID, bad.State.NextSegment = 100, 101
+	for i := range bad.InsertChunks {
+		bad.InsertChunks[i].Ordinal += 100
+	}
+	broken := bad
+	broken.InsertChunks = append(slices.Clone(bad.InsertChunks), bad.InsertChunks[1]) // an id twice
+	homeless := bad
+	homeless.InsertChunks = slices.Clone(bad.InsertChunks)
+	homeless.InsertChunks[1].DocumentID = unknownID
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, c := range map[string]struct {
+		ctx     context.Context
+		changes llmemory.Changes
+	}{
+		"a chunk twice":            {t.Context(), broken},
+		"chunk without a document": {t.Context(), homeless},
+		"cancelled":                {cancelled, bad},
+	} {
+		edit := openEdit(t, s.shared, llmemory.EditParams{Owner: owner})
+		if err := edit.Commit(c.ctx, c.changes); err == nil {
+			t.Errorf("%s: Commit succeeded", name)
+		}
+		if err := edit.Rollback(t.Context()); err != nil {
+			t.Errorf("%s: Rollback after a failed Commit: %v", name, err)
+		}
+		docs, total, err := s.shared.List(t.Context(), llmemory.ListParams{Owner: owner, OrderBy: llmemory.ByName, Limit: 10})
+		if err != nil || total != 1 || docs[0].ID != kept[0].ID {
+			t.Errorf("%s: %d documents, %v; want the one there was", name, total, err)
+		}
+		if diff := cmp.Diff(state, read(t, s.shared, llmemory.PostingsParams{Owner: owner}).State); diff != "" {
+			t.Errorf("%s: state changed (-want +got):\n%s", name, diff)
+		}
+	}
+	edit := openEdit(t, s.shared, llmemory.EditParams{Owner: owner})
+	if err := edit.Commit(t.Context(), bad); err != nil {
+		t.Errorf("without the fault: %v", err)
+	}
+}
+
+func (s *suite) testLoad(t *testing.T) {
+	o := s.owner(t)
+	add(t, o, llmemory.Document{Name: "folded", Language: "en", Content: numbered(520, "alpha w%d")})
+	for i := range 3 {
+		add(t, o, llmemory.Document{Name: fmt.Sprint("inline", i), Language: "en", Content: fmt.Sprint("alpha w", i)})
+	}
+	edit := openEdit(t, s.shared, llmemory.EditParams{Owner: o.ID()})
+	segments := edit.Segments()
+	if len(segments) != 4 || segments[0].Inline || !segments[3].Inline {
+		t.Fatalf("segments %+v, want one of blocks and three inline", segments)
+	}
+	for i, seg := range segments {
+		if seg.Low >= seg.High || i > 0 && seg.Low < segments[i-1].High {
+			t.Errorf("segment %d covers [%d, %d)", seg.ID, seg.Low, seg.High)
+		}
+	}
+	loaded := must(edit.Load(t.Context(), llmemory.LoadParams{Owner: o.ID(), Segments: []int64{segments[2].ID, segments[0].ID, 1 << 40}}))(t)
+	byID := map[int64]llmemory.LoadedSegment{}
+	for _, l := range loaded {
+		byID[l.ID] = l
+	}
+	if len(loaded) != 2 {
+		t.Fatalf("%d segments loaded, want 2", len(loaded))
+	}
+	if diff := cmp.Diff(segments[0], byID[segments[0].ID].Segment, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("segment (-want +got):\n%s", diff)
+	}
+	in, err := postings.OpenInline(byID[segments[2].ID].Blob)
+	if err != nil || int64(len(byID[segments[2].ID].Blob)) != segments[2].Bytes {
+		t.Errorf("inline segment of %d bytes, want %d (%v)", len(byID[segments[2].ID].Blob), segments[2].Bytes, err)
+	}
+	if _, ok, err := in.Lookup("en:alpha"); err != nil || !ok {
+		t.Errorf("en:alpha is not in the inline segment (%v)", err)
+	}
+	blocks := byID[segments[0].ID].Blocks
+	size := int64(0)
+	for i, b := range blocks {
+		if b.Segment != segments[0].ID || i > 0 && b.Term <= blocks[i-1].Term {
+			t.Fatalf("block %d is %q of segment %d", i, b.Term, b.Segment)
+		}
+		if len(b.Positions) == 0 {
+			t.Fatalf("block %q came without positions", b.Term)
+		}
+		size += int64(len(b.Postings) + len(b.Positions))
+	}
+	if size != segments[0].Bytes || len(blocks) < 521 {
+		t.Errorf("%d blocks of %d bytes, want %d bytes", len(blocks), size, segments[0].Bytes)
+	}
+}
+
+func (s *suite) testLeaves(t *testing.T) {
+	o := s.owner(t)
+	add(t, o, llmemory.Document{Name: "n", Language: "en", Content: join("# Title", numbered(4, "english %d"))})
+	add(t, o, llmemory.Document{Language: "de", Content: numbered(4, "deutsch %d")})
+	edit := openEdit(t, s.shared, llmemory.EditParams{Owner: o.ID()})
+	var all []llmemory.LeafRecord
+	for after := int64(-1); ; {
+		page := must(edit.Leaves(t.Context(), llmemory.LeavesParams{Owner: o.ID(), After: after, Limit: 4}))(t)
+		if len(page) == 0 {
+			break
+		}
+		if len(page) > 4 || len(page) < 4 && len(all)+len(page) != 9 {
+			t.Fatalf("page of %d leaves", len(page))
+		}
+		all = append(all, page...)
+		after = int64(page[len(page)-1].Ordinal)
+	}
+	if len(all) != 9 {
+		t.Fatalf("%d leaves, want 9", len(all))
+	}
+	for i, l := range all {
+		if i > 0 && l.Ordinal <= all[i-1].Ordinal {
+			t.Errorf("leaf %d has ordinal %d after %d", i, l.Ordinal, all[i-1].Ordinal)
+		}
+		want := llmemory.LeafRecord{Ordinal: l.Ordinal, DocumentName: "n", Language: "en", Heading: "Title", Text: fmt.Sprintf("english %d", i-1)}
+		switch {
+		case i == 0:
+			want.Text = "# Title"
+		case i > 4:
+			want = llmemory.LeafRecord{Ordinal: l.Ordinal, Language: "de", Text: fmt.Sprintf("deutsch %d", i-5)}
+		}
+		if diff := cmp.Diff(want, l); diff != "" {
+			t.Errorf("leaf %d (-want +got):\n%s", i, diff)
+		}
+	}
+}
+
+func (s *suite) testDeadAndLengths(t *testing.T) {
+	owner := t.Name()
+	c := handmade(t, owner, "k", "one", "two")
+	if err := openEdit(t, s.shared, llmemory.EditParams{Owner: owner}).Commit(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	dead := postings.NewSet(1).Encode()
+	next := llmemory.Changes{Owner: owner, State: c.State, SetLengths: []llmemory.LeafLength{{Ordinal: 1, Length: 99}, {Ordinal: 5, Length: 1}},
+		DeadSegments: []llmemory.Segment{{ID: 1, Dead: dead, DeadCount: 1}}}
+	if err := openEdit(t, s.shared, llmemory.EditParams{Owner: owner}).Commit(t.Context(), next); err != nil {
+		t.Fatal(err)
+	}
+	edit := openEdit(t, s.shared, llmemory.EditParams{Owner: owner, DocumentIDs: []string{c.Documents[0].ID}})
+	want := c.InsertSegments[0].Segment
+	want.Dead, want.DeadCount = dead, 1
+	if diff := cmp.Diff([]llmemory.Segment{want}, edit.Segments()); diff != "" {
+		t.Errorf("segments (-want +got):\n%s", diff)
+	}
+	lengths := map[uint64]int{}
+	for _, chunk := range edit.Documents()[0].Chunks {
+		if chunk.Level == 0 {
+			lengths[chunk.Ordinal] = chunk.Length
+		}
+	}
+	if diff := cmp.Diff(map[uint64]int{0: 2, 1: 99}, lengths); diff != "" {
+		t.Errorf("lengths (-want +got):\n%s", diff)
+	}
+}
+
+func (s *suite) testOrdinals(t *testing.T) {
+	o := s.owner(t)
+	used := map[uint64]string{}
+	var next uint64
+	for round := range 4 {
+		id := add(t, o, llmemory.Document{Name: "d", Content: join("same", fmt.Sprint("round ", round))}).DocumentID
+		for text, ordinal := range ordinals(t, s.shared, o.ID()) {
+			if was, ok := used[ordinal]; ok {
+				t.Errorf("round %d: ordinal %d of %q was that of %q", round, ordinal, text, was)
+			}
+			used[ordinal] = text
+		}
+		must(o.Delete(t.Context(), id))(t)
+		state := read(t, s.shared, llmemory.PostingsParams{Owner: o.ID()}).State
+		if state.NextOrdinal <= next || state.Leaves != 0 || state.Length != 0 || state.Documents != 0 || len(state.Languages) != 0 {
+			t.Errorf("round %d: state %+v after ordinal %d", round, state, next)
+		}
+		next = state.NextOrdinal
+	}
+}
+
+func (s *suite) testSerialised(t *testing.T) {
+	o := s.owner(t)
+	add(t, o, llmemory.Document{Name: "d", Content: "text"})
+	first := openEdit(t, s.shared, llmemory.EditParams{Owner: o.ID()})
+	type answer struct {
+		edit llmemory.Edit
+		err  error
+	}
+	second := make(chan answer, 1)
+	go func() {
+		edit, err := s.shared.Edit(t.Context(), llmemory.EditParams{Owner: o.ID(), DocumentIDs: []string{unknownID}, Where: nil})
+		second <- answer{edit, err}
+	}()
+	select {
+	case <-second:
+		t.Fatal("two edits of one owner are open at a time")
+	case <-time.After(100 * time.Millisecond):
+	}
+	state := first.State()
+	state.NextOrdinal = 1000
+	if err := first.Commit(t.Context(), llmemory.Changes{Owner: o.ID(), State: state}); err != nil {
+		t.Fatal(err)
+	}
+	got := <-second
+	if got.err != nil {
+		t.Fatal(got.err)
+	}
+	if n := got.edit.State().NextOrdinal; n != 1000 {
+		t.Errorf("the second edit sees next ordinal %d, want 1000 of the first", n)
+	}
+	if err := got.edit.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s *suite) testFirstEdits(t *testing.T) {
+	m := memory(t, s.shared)
+	for round := range s.scale(20, 5) {
+		o := m.Owner(fmt.Sprint(t.Name(), " ", round))
+		const writers = 3
+		errs := make(chan error, writers)
+		for i := range writers {
+			go func() {
+				_, err := o.Add(t.Context(), llmemory.Document{Name: fmt.Sprint(i), Content: "text"})
+				errs <- err
+			}()
+		}
+		for range writers {
+			if err := <-errs; err != nil {
+				t.Error(err)
+			}
+		}
+		if stats := must(o.Stats(t.Context()))(t); stats.Documents != writers {
+			t.Errorf("round %d: %d documents, want %d", round, stats.Documents, writers)
+		}
+	}
+}
+
+func (s *suite) testOwnersApart(t *testing.T) {
+	o := s.owner(t)
+	openEdit(t, s.shared, llmemory.EditParams{Owner: o.ID() + " the other"})
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	if _, err := o.Add(ctx, llmemory.Document{Name: "d", Content: "text"}); err != nil {
+		t.Errorf("an edit of another owner stands in the way: %v", err)
+	}
+}
