@@ -14,7 +14,7 @@ import (
 )
 
 func (s *suite) searchCases() []testCase {
-	return []testCase{
+	cases := []testCase{
 		{name: "ReadYourWrites", run: s.testReadYourWrites},
 		{name: "Scores", run: s.testScores},
 		{name: "Phrases", run: s.testPhrases},
@@ -26,9 +26,12 @@ func (s *suite) searchCases() []testCase {
 		{name: "Modes", run: s.testModes},
 		{name: "Explain", run: s.testExplain},
 		{name: "NothingToFind", run: s.testNothing},
-		{name: "BroadFilter", run: s.testBroadFilter},
 		{name: "DefaultChunker", run: s.testDefaultChunker},
 	}
+	if !s.Brief {
+		cases = append(cases, testCase{name: "BroadFilter", run: s.testBroadFilter})
+	}
+	return cases
 }
 
 func (s *suite) testReadYourWrites(t *testing.T) {
