@@ -121,7 +121,9 @@ func (r *run) closing(k key) {
 
 func (r *run) print(k key) {
 	for _, line := range r.pending[k] {
-		r.out.WriteString(line)
+		if !strings.HasPrefix(line, "=== ") { // RUN, PAUSE, CONT, NAME: of use only where outputs mix
+			r.out.WriteString(line)
+		}
 	}
 	delete(r.pending, k)
 }

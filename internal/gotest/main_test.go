@@ -37,6 +37,7 @@ func TestFilter(t *testing.T) {
 			in: `{"Action":"output","Package":"m/b","Output":"-test.shuffle 9\n"}
 {"Action":"output","Package":"m/b","Test":"TestQuiet","Output":"noise\n"}
 {"Action":"pass","Package":"m/b","Test":"TestQuiet"}
+{"Action":"output","Package":"m/b","Test":"TestB","Output":"=== CONT  TestB\n"}
 {"Action":"output","Package":"m/b","Test":"TestB","Output":"    b_test.go:3: wrong\n"}
 {"Action":"output","Package":"m/b","Test":"TestB","Output":"--- FAIL: TestB (0.00s)\n"}
 {"Action":"fail","Package":"m/b","Test":"TestB"}
