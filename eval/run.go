@@ -64,6 +64,26 @@ func BestPassages(passages []Result) []Result {
 	return docs
 }
 
+// SettleTies returns the results, best first, with equal scores told apart: of
+// documents that a search cannot tell apart, the one with the lower place counts
+// as better, and scores that follow are lowered by the least amount that keeps
+// the order. With the place in the corpus it is how Lucene breaks ties, and how
+// Anserini makes published baselines independent of trec_eval's rule, which
+// prefers the greater id (its ScoreTiesAdjuster). Collections with repeated
+// documents, of which only one was judged, would be measured by that accident.
+func SettleTies(results []Result, place func(id string) int) []Result {
+	sorted := slices.Clone(results)
+	slices.SortStableFunc(sorted, func(a, b Result) int {
+		return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(place(a.ID), place(b.ID)))
+	})
+	for i := 1; i < len(sorted); i++ {
+		if sorted[i].Score >= sorted[i-1].Score {
+			sorted[i].Score = math.Nextafter(sorted[i-1].Score, math.Inf(-1))
+		}
+	}
+	return sorted
+}
+
 // check refuses lists that have no meaning: a document twice (which would count
 // twice, and usually shows a fault in the indexing) or a score that cannot be
 // compared.

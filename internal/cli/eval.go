@@ -101,6 +101,7 @@ type evaluation struct {
 	report eval.Report
 	scores *eval.Scores
 	keys   map[string]string // document id → its id in the collection
+	places map[string]int    // id in the collection → place in the corpus
 }
 
 // cleanupTime is how long the deletion of the scratch owner may take after an interrupt.
@@ -110,6 +111,7 @@ func (e *evaluation) do(ctx context.Context, memory *llmemory.Memory) (_ *eval.R
 	e.owner = memory.Owner("llmemory-eval-" + strings.ToLower(rand.Text()))
 	e.report = eval.Report{Dataset: e.name, Mode: e.opts.mode, Embedder: "none"}
 	e.keys = make(map[string]string, e.collection.Len())
+	e.places = make(map[string]int, e.collection.Len())
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
 		defer cancel()
@@ -153,6 +155,7 @@ func (e *evaluation) ingest(ctx context.Context) error {
 				return fmt.Errorf("document %q: %v", batch[i].Key, r.Err) // the collection's fault, not the command line's: no %w
 			}
 			e.keys[r.DocumentID] = batch[i].Key
+			e.places[batch[i].Key] = len(e.places)
 		}
 		e.report.Documents += len(batch)
 		e.progress.show("%s: %d of %d documents", e.name, e.report.Documents, e.collection.Len())
@@ -231,7 +234,7 @@ func (e *evaluation) search(ctx context.Context) (eval.Run, error) {
 		for j, h := range result.Hits {
 			passages[j] = eval.Result{ID: e.keys[h.DocumentID], Score: h.Score}
 		}
-		run[q.ID] = eval.BestPassages(passages)
+		run[q.ID] = eval.SettleTies(eval.BestPassages(passages), func(id string) int { return e.places[id] })
 		e.progress.show("%s: %d of %d queries", e.name, i+1, len(queries))
 	}
 	e.report.LatencyMS = eval.Latencies(took)
