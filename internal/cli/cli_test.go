@@ -108,7 +108,8 @@ func TestInterruptedAdd(t *testing.T) {
 	t.Parallel()
 	url := pgtest.URL(t)
 	path := write(t, "a.txt", "Text.")
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // a fault shows as no document, not as a test that hangs
+	defer cancel()
 	stdin, never := io.Pipe()
 	defer never.Close()
 	stdout := &cancelling{when: "created", cancel: cancel}
