@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -534,14 +533,4 @@ func sameRow(old, new *DocumentRecord) bool {
 	a, errA := jsonValue(old.RawMetadata)
 	b, errB := jsonValue(new.RawMetadata)
 	return errA == nil && errB == nil && jsonEqual(a, b)
-}
-
-// byPosition orders chunk records as they stand in the document.
-func byPosition(list []ChunkRecord) {
-	slices.SortFunc(list, func(a, b ChunkRecord) int {
-		if a.Level != b.Level {
-			return a.Level - b.Level
-		}
-		return a.Position - b.Position
-	})
 }

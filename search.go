@@ -31,7 +31,7 @@ type SearchOptions struct {
 	Limit      int  // hits; defaults to 10, at most 1000
 	Parents    bool // return each hit's parent chunk
 	Neighbours int  // return so many chunks before and after each hit, at most 10
-	Snippet    int  // longest snippet in bytes; defaults to 240; -1 for none
+	Snippet    int  // longest snippet in bytes; defaults to 240; -1 for neither snippets nor highlights
 	Explain    bool // return what the search did and how long it took
 }
 

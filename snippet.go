@@ -1,44 +1,54 @@
 package llmemory
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/llmemory/llmemory/internal/analysis"
 	"github.com/llmemory/llmemory/internal/postings"
 )
 
 // highlight marks the query's words in the hits and cuts their snippets.
 func (s *search) highlight(hits []Hit, q postings.Query) {
+	if s.options.Snippet < 0 {
+		return
+	}
 	wanted := map[string]bool{}
 	for _, t := range q.Terms {
 		wanted[t.Term] = true
 	}
+	marked := map[languageWord]bool{}
 	for i := range hits {
 		h := &hits[i]
-		h.Highlights = s.memory.spans(h.Document.Language, h.Text, wanted)
-		if s.options.Snippet > 0 {
-			h.Snippet = snippet(h.Text, h.Highlights, s.options.Snippet)
-		}
+		h.Highlights = s.memory.spans(h.Document.Language, h.Text, wanted, marked)
+		h.Snippet = snippet(h.Text, h.Highlights, s.options.Snippet)
 	}
 }
 
+type languageWord struct{ language, word string }
+
 // spans returns where words of the text analyse to one of the terms, in order and without overlap. Words of scripts that are
-// written without spaces are looked at in pairs of characters, as they are indexed.
-func (m *Memory) spans(language, text string, wanted map[string]bool) []Span {
+// written without spaces are looked at in pairs of characters, as they are indexed. marked remembers the words seen.
+func (m *Memory) spans(language, text string, wanted map[string]bool, marked map[languageWord]bool) []Span {
 	var out []Span
+	var tokens []analysis.Token
 	mark := func(start, end int) {
-		tokens, _ := m.analyzer.AnalyzeQuery(language, text[start:end], nil)
-		for _, t := range tokens {
-			if !wanted[t.Term] {
-				continue
-			}
-			if n := len(out); n > 0 && out[n-1].End >= start {
-				out[n-1].End = max(out[n-1].End, end)
-			} else {
-				out = append(out, Span{start, end})
-			}
+		w := languageWord{language, text[start:end]}
+		yes, seen := marked[w]
+		if !seen {
+			tokens, _ = m.analyzer.Analyze(language, w.word, tokens[:0])
+			yes = slices.ContainsFunc(tokens, func(t analysis.Token) bool { return wanted[t.Term] })
+			marked[w] = yes
+		}
+		if !yes {
 			return
+		}
+		if n := len(out); n > 0 && out[n-1].End >= start {
+			out[n-1].End = max(out[n-1].End, end)
+		} else {
+			out = append(out, Span{start, end})
 		}
 	}
 	start := -1
@@ -74,7 +84,7 @@ func (m *Memory) spans(language, text string, wanted map[string]bool) []Span {
 }
 
 func unspaced(r rune) bool {
-	return unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Hangul, unicode.Thai)
+	return r >= 0x0e00 && unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Hangul, unicode.Thai)
 }
 
 // snippet returns the part of text, at most size bytes, that holds most highlights, cut at white space where there is some.

@@ -1,9 +1,10 @@
 -- name: lookup
 SELECT document_id::text, id_at_origin, document_key, document_name, document_type, document_date, metadata, language,
        content_hash, bytes, tokens, leaves, tail, version, created_at, updated_at
-FROM {{tables.documents}} d
-JOIN unnest($2::text[], $3::text[]) AS want (origin, key) ON d.id_at_origin = want.origin AND d.document_key = want.key
-WHERE d.owner_id = $1;
+FROM unnest($2::text[], $3::text[]) AS want (origin, key)
+CROSS JOIN LATERAL (
+    SELECT * FROM {{tables.documents}} WHERE owner_id = $1 AND id_at_origin = want.origin AND document_key = want.key OFFSET 0
+) d;
 
 -- name: document
 SELECT document_id::text, id_at_origin, document_key, document_name, document_type, document_date, metadata, language,

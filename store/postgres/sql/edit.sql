@@ -13,8 +13,10 @@ SELECT * FROM made UNION ALL SELECT * FROM found;
 -- name: edit_documents_by_identity
 SELECT document_id::text, id_at_origin, document_key, document_name, document_type, document_date, metadata, language,
        content_hash, bytes, tokens, leaves, tail, version, created_at, updated_at, c.*
-FROM {{tables.documents}} d
-JOIN unnest($2::text[], $3::text[]) AS want (origin, key) ON d.id_at_origin = want.origin AND d.document_key = want.key
+FROM unnest($2::text[], $3::text[]) AS want (origin, key)
+CROSS JOIN LATERAL (
+    SELECT * FROM {{tables.documents}} WHERE owner_id = $1 AND id_at_origin = want.origin AND document_key = want.key OFFSET 0
+) d
 LEFT JOIN LATERAL (
     SELECT array_agg(chunk_id::text), array_agg(coalesce(parent_id::text, '')), array_agg(level), array_agg(position),
            array_agg(start_byte), array_agg(end_byte), array_agg(tokens), array_agg(coalesce(ordinal, 0)), array_agg(length),
@@ -22,7 +24,6 @@ LEFT JOIN LATERAL (
     FROM {{tables.document_chunks}}
     WHERE owner_id = $1 AND document_id = d.document_id
 ) c ON true
-WHERE d.owner_id = $1
 ORDER BY document_id;
 
 -- name: edit_documents_by_id

@@ -1,3 +1,6 @@
+-- Statements of a search. Rows are looked up one by one through an index, in subqueries that the planner may not reshape
+-- (OFFSET 0): on a young table, whose statistics say nothing yet, it would read the whole of it instead.
+
 -- name: owner_state
 SELECT documents, leaves, length, next_ordinal, next_segment, analysis, languages, merge_due
 FROM {{tables.document_owners}}
@@ -25,8 +28,12 @@ SELECT c.chunk_id::text, c.document_id::text, coalesce(c.parent_id::text, ''), c
        d.document_id::text, d.id_at_origin, d.document_key, d.document_name, d.document_type, d.document_date, d.metadata,
        d.language, d.content_hash, d.bytes, d.tokens, d.leaves, d.tail, d.version, d.created_at, d.updated_at
 FROM unnest($2::bigint[], $3::integer[]) AS want (ordinal, rank)
-JOIN {{tables.document_chunks}} c ON c.owner_id = $1 AND c.ordinal = want.ordinal
-JOIN {{tables.documents}} d ON d.owner_id = $1 AND d.document_id = c.document_id
+CROSS JOIN LATERAL (
+    SELECT * FROM {{tables.document_chunks}} WHERE owner_id = $1 AND ordinal = want.ordinal OFFSET 0
+) c
+CROSS JOIN LATERAL (
+    SELECT * FROM {{tables.documents}} WHERE owner_id = $1 AND document_id = c.document_id OFFSET 0
+) d
 ORDER BY want.rank, c.chunk_id
 LIMIT $4;
 
@@ -35,7 +42,9 @@ LIMIT $4;
 WITH hit AS (
     SELECT DISTINCT c.parent_id
     FROM unnest($2::bigint[], $3::integer[]) AS want (ordinal, rank)
-    JOIN {{tables.document_chunks}} c ON c.owner_id = $1 AND c.ordinal = want.ordinal
+    CROSS JOIN LATERAL (
+        SELECT parent_id FROM {{tables.document_chunks}} WHERE owner_id = $1 AND ordinal = want.ordinal OFFSET 0
+    ) c
     WHERE c.parent_id IS NOT NULL
 )
 SELECT p.chunk_id::text, p.document_id::text, coalesce(p.parent_id::text, ''), p.level, p.position, p.start_byte, p.end_byte,
@@ -44,16 +53,24 @@ SELECT p.chunk_id::text, p.document_id::text, coalesce(p.parent_id::text, ''), p
         FROM {{tables.document_chunks}} l
         WHERE l.owner_id = $1 AND l.document_id = p.document_id AND l.level = 0 AND l.parent_id = p.chunk_id)
 FROM hit
-JOIN {{tables.document_chunks}} p ON p.owner_id = $1 AND p.chunk_id = hit.parent_id;
+CROSS JOIN LATERAL (
+    SELECT * FROM {{tables.document_chunks}} WHERE owner_id = $1 AND chunk_id = hit.parent_id OFFSET 0
+) p;
 
 -- name: hit_neighbours
 SELECT DISTINCT ON (n.document_id, n.position)
        n.chunk_id::text, n.document_id::text, coalesce(n.parent_id::text, ''), n.level, n.position, n.start_byte, n.end_byte,
        n.tokens, coalesce(n.ordinal, 0), n.length, n.input_hash, n.heading, n.lead, n.content
 FROM unnest($2::bigint[], $3::integer[]) AS want (ordinal, rank)
-JOIN {{tables.document_chunks}} c ON c.owner_id = $1 AND c.ordinal = want.ordinal
-JOIN {{tables.document_chunks}} n ON n.owner_id = $1 AND n.document_id = c.document_id AND n.level = 0
-    AND n.position BETWEEN c.position - $4 AND c.position + $4
+CROSS JOIN LATERAL (
+    SELECT document_id, position FROM {{tables.document_chunks}} WHERE owner_id = $1 AND ordinal = want.ordinal OFFSET 0
+) c
+CROSS JOIN LATERAL (
+    SELECT * FROM {{tables.document_chunks}}
+    WHERE owner_id = $1 AND document_id = c.document_id AND level = 0
+      AND position BETWEEN c.position - $4 AND c.position + $4
+    OFFSET 0
+) n
 ORDER BY n.document_id, n.position;
 
 -- name: select_leaves
@@ -69,20 +86,32 @@ LIMIT $2;
 WITH head AS MATERIALIZED (
     SELECT w.ordinal
     FROM unnest($2::bigint[]) AS w (ordinal)
-    JOIN {{tables.document_chunks}} c ON c.owner_id = $1 AND c.ordinal = w.ordinal
-    JOIN {{tables.documents}} d ON d.owner_id = $1 AND d.document_id = c.document_id
+    CROSS JOIN LATERAL (
+        SELECT document_id FROM {{tables.document_chunks}} WHERE owner_id = $1 AND ordinal = w.ordinal OFFSET 0
+    ) c
+    CROSS JOIN LATERAL (
+        SELECT * FROM {{tables.documents}} WHERE owner_id = $1 AND document_id = c.document_id OFFSET 0
+    ) d
     WHERE true /*condition*/
 ), middle AS MATERIALIZED (
     SELECT w.ordinal
     FROM unnest($3::bigint[]) AS w (ordinal)
-    JOIN {{tables.document_chunks}} c ON c.owner_id = $1 AND c.ordinal = w.ordinal
-    JOIN {{tables.documents}} d ON d.owner_id = $1 AND d.document_id = c.document_id
+    CROSS JOIN LATERAL (
+        SELECT document_id FROM {{tables.document_chunks}} WHERE owner_id = $1 AND ordinal = w.ordinal OFFSET 0
+    ) c
+    CROSS JOIN LATERAL (
+        SELECT * FROM {{tables.documents}} WHERE owner_id = $1 AND document_id = c.document_id OFFSET 0
+    ) d
     WHERE (SELECT count(*) FROM head) < $5 /*condition*/
 ), rest AS MATERIALIZED (
     SELECT w.ordinal
     FROM unnest($4::bigint[]) AS w (ordinal)
-    JOIN {{tables.document_chunks}} c ON c.owner_id = $1 AND c.ordinal = w.ordinal
-    JOIN {{tables.documents}} d ON d.owner_id = $1 AND d.document_id = c.document_id
+    CROSS JOIN LATERAL (
+        SELECT document_id FROM {{tables.document_chunks}} WHERE owner_id = $1 AND ordinal = w.ordinal OFFSET 0
+    ) c
+    CROSS JOIN LATERAL (
+        SELECT * FROM {{tables.documents}} WHERE owner_id = $1 AND document_id = c.document_id OFFSET 0
+    ) d
     WHERE (SELECT count(*) FROM head) + (SELECT count(*) FROM middle) < $5 /*condition*/
 )
 SELECT ordinal FROM head UNION ALL SELECT ordinal FROM middle UNION ALL SELECT ordinal FROM rest;
