@@ -22,10 +22,10 @@ func (s *suite) limitCases() []testCase {
 		{name: "Query", run: s.testQueryLimits},
 		{name: "Pages", run: s.testPageLimits},
 		{name: "HugeWord", run: s.testHugeWord},
-		{name: "ManyWords", run: s.testManyWords},
 	}
 	if !s.Brief {
-		cases = append(cases, testCase{name: "DefaultContent", run: s.testDefaultContentLimit})
+		cases = append(cases, testCase{name: "DefaultContent", run: s.testDefaultContentLimit},
+			testCase{name: "ManyWords", run: s.testManyWords})
 	}
 	return cases
 }

@@ -39,7 +39,7 @@ func (s *suite) testHistory(t *testing.T) {
 	operations := number(t, "STORETEST_OPS", s.scale(2000, 300))
 	for i := range operations {
 		h.step(t)
-		if (i+1)%250 == 0 || i+1 == operations {
+		if (i+1)%500 == 0 || i+1 == operations {
 			for _, m := range h.models {
 				h.invariants(t, m)
 			}
