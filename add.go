@@ -25,12 +25,12 @@ import (
 //
 // Errors: [*InvalidError], [*ConflictError], [ErrUnavailable], [ErrCommitUnknown], [ErrClosed], or the context's.
 func (o *Owner) Add(ctx context.Context, doc Document) (Added, error) {
-	p, err := o.prepareDocument(ctx, doc)
-	if err != nil {
-		return Added{Status: Failed}, err
+	ready, errs := o.prepare(ctx, []Document{doc})
+	if errs[0] != nil {
+		return Added{Status: Failed}, errs[0]
 	}
 	results := make([]Added, 1)
-	o.addPrepared(ctx, []*prepared{p}, results)
+	o.addPrepared(ctx, ready, results)
 	return results[0], results[0].Err
 }
 
@@ -56,17 +56,12 @@ func (o *Owner) AddMany(ctx context.Context, docs []Document) ([]Added, error) {
 	}
 	for from := 0; from < len(docs); from += batchDocuments {
 		part := docs[from:min(from+batchDocuments, len(docs))]
-		ready := make([]*prepared, len(part))
-		var wg sync.WaitGroup
-		for i := range part {
-			wg.Go(func() {
-				var err error
-				if ready[i], err = o.prepareDocument(ctx, part[i]); err != nil {
-					results[from+i] = Added{Status: Failed, Err: err}
-				}
-			})
+		ready, errs := o.prepare(ctx, part)
+		for i, err := range errs {
+			if err != nil {
+				results[from+i] = Added{Status: Failed, Err: err}
+			}
 		}
-		wg.Wait()
 		seen := map[Identity]bool{}
 		for i, p := range ready {
 			if p == nil {
@@ -131,35 +126,95 @@ type leaf struct {
 	tokens []postings.Token
 }
 
-// prepareDocument validates, reads the store's present version, and unless nothing changed, cuts and analyses the text. No
-// transaction is open and no connection is held meanwhile.
-func (o *Owner) prepareDocument(ctx context.Context, doc Document) (*prepared, error) {
+// prepare makes documents ready to be stored: it validates them, reads the store's present versions, and unless nothing changed
+// cuts and analyses the texts. No transaction is open and no connection is held meanwhile. Documents that cannot be prepared
+// are nil, with their error in the other slice.
+func (o *Owner) prepare(ctx context.Context, docs []Document) ([]*prepared, []error) {
 	m := o.memory
+	out, errs := make([]*prepared, len(docs)), make([]error, len(docs))
+	fail := func(err error) ([]*prepared, []error) {
+		for i := range docs {
+			if errs[i] == nil {
+				out[i], errs[i] = nil, err
+			}
+		}
+		return out, errs
+	}
 	if err := o.check(); err != nil {
-		return nil, err
+		return fail(err)
 	}
-	m.workers <- struct{}{}
-	p, err := func() (*prepared, error) {
+	m.each(len(docs), func(i int) { out[i], errs[i] = m.validate(ctx, o.id, docs[i]) })
+	lookup := LookupParams{Owner: o.id}
+	for _, p := range out {
+		if p != nil {
+			lookup.Identities = append(lookup.Identities, p.identity)
+		}
+	}
+	if len(lookup.Identities) == 0 {
+		return out, errs
+	}
+	records, err := m.store.Lookup(ctx, lookup)
+	if err != nil {
+		return fail(err)
+	}
+	stored := make(map[Identity]*DocumentRecord, len(records))
+	for i := range records {
+		stored[Identity{OriginID: records[i].OriginID, Key: records[i].Key}] = &records[i]
+	}
+	m.each(len(docs), func(i int) {
+		p := out[i]
+		if p == nil {
+			return
+		}
+		if old := stored[p.identity]; old != nil {
+			if decided, err := p.decide(old); decided || err != nil {
+				errs[i] = err
+				return
+			}
+			if bytes.Equal(old.ContentHash, p.record.ContentHash) {
+				return
+			}
+		}
+		if errs[i] = m.cut(ctx, p); errs[i] == nil && len(p.leaves) <= analyseShare {
+			errs[i] = m.analyse(ctx, o.id, p, serially)
+		}
+	})
+	for i, p := range out {
+		if p != nil && errs[i] == nil && len(p.leaves) > analyseShare {
+			errs[i] = m.analyse(ctx, o.id, p, m.each)
+		}
+		if errs[i] != nil {
+			out[i] = nil
+		}
+	}
+	return out, errs
+}
+
+// analyseShare is how many leaves are analysed at a stretch: about 10 ms of work.
+const analyseShare = 64
+
+func serially(n int, fn func(i int)) {
+	for i := range n {
+		fn(i)
+	}
+}
+
+// each calls fn for 0 … n-1 on as many processors as are free.
+func (m *Memory) each(n int, fn func(i int)) {
+	run := func(i int) {
+		m.workers <- struct{}{}
 		defer func() { <-m.workers }()
-		return m.validate(ctx, o.id, doc)
-	}()
-	if err != nil {
-		return nil, err
+		fn(i)
 	}
-	stored, err := m.store.Lookup(ctx, LookupParams{Owner: o.id, Identities: []Identity{p.identity}})
-	if err != nil {
-		return nil, err
+	if n == 1 {
+		run(0)
+		return
 	}
-	if len(stored) == 1 {
-		decided, err := p.decide(&stored[0])
-		if decided || err != nil {
-			return p, err
-		}
-		if bytes.Equal(stored[0].ContentHash, p.record.ContentHash) {
-			return p, nil
-		}
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { run(i) })
 	}
-	return p, m.cutAndAnalyse(ctx, o.id, p)
+	wg.Wait()
 }
 
 // decide settles the outcome where the stored version alone does: nothing to change, nothing allowed to change.
@@ -327,41 +382,39 @@ func (m *Memory) analyseLeaf(language, name, heading, text string) (tokens []pos
 	return tokens, analysis.Length(raw), dropped
 }
 
-// cutAndAnalyse cuts the text into pieces and analyses the leaves, on as many processors as are free.
+// cutAndAnalyse prepares a document that [Owner.prepare] found no need to.
 func (m *Memory) cutAndAnalyse(ctx context.Context, owner string, p *prepared) error {
-	m.workers <- struct{}{}
-	pieces, err := m.config.Chunker.Chunk(ctx, chunk.Text{Content: p.content, Type: string(p.record.Type)})
-	if err == nil {
-		p.record.Language = p.language
-		if p.record.Language == "" {
-			p.record.Language = m.analyzer.Detect(p.content)
-		}
-		err = p.place(pieces)
-	}
-	<-m.workers
+	var err error
+	m.each(1, func(int) { err = m.cut(ctx, p) })
 	if err != nil {
 		return err
 	}
+	return m.analyse(ctx, owner, p, m.each)
+}
+
+// cut cuts the text into pieces and finds its language.
+func (m *Memory) cut(ctx context.Context, p *prepared) error {
+	pieces, err := m.config.Chunker.Chunk(ctx, chunk.Text{Content: p.content, Type: string(p.record.Type)})
+	if err != nil {
+		return err
+	}
+	p.record.Language = p.language
+	if p.record.Language == "" {
+		p.record.Language = m.analyzer.Detect(p.content)
+	}
+	return p.place(pieces)
+}
+
+// analyse turns the leaves into terms; each says how the shares are run.
+func (m *Memory) analyse(ctx context.Context, owner string, p *prepared, each func(n int, fn func(i int))) error {
 	dropped := make([]int, len(p.leaves))
-	analyse := func(from, to int) {
-		m.workers <- struct{}{}
-		defer func() { <-m.workers }()
-		for i := from; i < to && ctx.Err() == nil; i++ {
+	each((len(p.leaves)+analyseShare-1)/analyseShare, func(share int) {
+		for i := share * analyseShare; i < min((share+1)*analyseShare, len(p.leaves)) && ctx.Err() == nil; i++ {
 			l := &p.leaves[i]
 			l.tokens, l.record.Length, dropped[i] = m.analyseLeaf(p.record.Language, p.record.Name, l.record.Heading, l.record.Text)
 			l.record.InputHash = digest("leaf", p.record.Language, p.record.Name, l.record.Heading, l.record.Text)
 		}
-	}
-	const share = 64 // leaves, about 10 ms of work
-	if len(p.leaves) <= share {
-		analyse(0, len(p.leaves))
-	} else {
-		var wg sync.WaitGroup
-		for from := 0; from < len(p.leaves); from += share {
-			wg.Go(func() { analyse(from, min(from+share, len(p.leaves))) })
-		}
-		wg.Wait()
-	}
+	})
 	if err := ctx.Err(); err != nil {
 		return err
 	}

@@ -94,18 +94,18 @@ func (w *writer) mergeOnce(ctx context.Context, fan int) (done bool, err error) 
 	for _, s := range run {
 		leaves += s.Leaves - s.DeadCount
 	}
-	w.put(merged, leaves, leaves < foldLeaves)
+	w.put(merged, leaves)
 	return false, w.commit(ctx)
 }
 
-// pickMerge returns the segments to merge into one next: neighbours, or one that is to be purged of its dead; nil if none. Inline
-// segments are left to folding, which puts them into blocks when there are enough of them.
+// pickMerge returns the segments to merge into one next: neighbours, or one that is to be purged of its dead; nil if none. Small
+// segments are left to folding.
 func pickMerge(segments []Segment, fan int) []Segment {
 	for class := foldLeaves; class <= maxLeaves; class *= 8 {
 		from, total := 0, 0 // the run of neighbours, none larger than the class, that ends at i
 		for i, s := range segments {
 			live := s.Leaves - s.DeadCount
-			if s.Inline || live >= class*8 {
+			if s.Leaves < foldLeaves || live >= class*8 {
 				from, total = i+1, 0
 				continue
 			}
@@ -132,23 +132,11 @@ func source(l LoadedSegment) (postings.MergeSource, error) {
 	if err != nil {
 		return postings.MergeSource{}, err
 	}
-	out := postings.MergeSource{Low: l.Low, High: l.High, Dead: dead}
-	if l.Inline {
-		in, err := postings.OpenInline(l.Blob)
-		if err != nil {
-			return postings.MergeSource{}, fmt.Errorf("%w: segment %d: %w", ErrCorrupt, l.ID, err)
-		}
-		out.Blocks = in.Blocks()
-		return out, nil
+	pages, err := openPages(l)
+	if err != nil {
+		return postings.MergeSource{}, err
 	}
-	out.Blocks = func(yield func(postings.Block, error) bool) {
-		for _, b := range l.Blocks {
-			if !yield(postings.Block{Term: b.Term, Postings: b.Postings, Positions: b.Positions}, nil) {
-				return
-			}
-		}
-	}
-	return out, nil
+	return postings.MergeSource{Low: l.Low, High: l.High, Dead: dead, Blocks: pages.Blocks()}, nil
 }
 
 // reindex rebuilds an owner's text index from the stored text, for a new version of the analysis. It holds the owner's write lock;
@@ -190,7 +178,7 @@ func (m *Memory) reindex(ctx context.Context, owner string) error {
 		if err != nil {
 			return err
 		}
-		w.put(segment, len(docs), false)
+		w.put(segment, len(docs))
 	}
 	w.changes.State = w.state
 	if err := e.Commit(ctx, w.changes); err != nil {

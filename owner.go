@@ -287,11 +287,11 @@ type Stats struct {
 
 // IndexStats describes an owner's text index.
 type IndexStats struct {
-	Segments     int64
-	InlineLeaves int64 // leaves in segments that are not folded into blocks yet
-	DeadLeaves   int64 // removed leaves that folding has not purged yet
-	Bytes        int64
-	Stale        bool // made by another version of the analysis; maintenance rebuilds it
+	Segments   int64
+	Unfolded   int64 // leaves in small segments, which wait to be folded into larger ones
+	DeadLeaves int64 // removed leaves that folding has not purged yet
+	Bytes      int64
+	Stale      bool // made by another version of the analysis; maintenance rebuilds it
 }
 
 // Stats counts what the owner has. An owner without documents has zeros.
@@ -299,7 +299,7 @@ func (o *Owner) Stats(ctx context.Context) (*Stats, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	r, err := o.memory.store.Stats(ctx, StatsParams{Owner: o.id})
+	r, err := o.memory.store.Stats(ctx, StatsParams{Owner: o.id, Folded: foldLeaves})
 	if err != nil {
 		return nil, err
 	}
@@ -307,7 +307,7 @@ func (o *Owner) Stats(ctx context.Context) (*Stats, error) {
 		Documents: r.Documents, Chunks: r.Leaves, Parents: r.Parents, Bytes: r.Bytes, Tokens: r.Tokens, Origins: r.Origins,
 		ByType: r.ByType, ByLanguage: r.Languages, FirstCreated: r.FirstCreated, LastUpdated: r.LastUpdated,
 		Index: IndexStats{
-			Segments: r.Segments, InlineLeaves: r.InlineLeaves, DeadLeaves: r.DeadLeaves, Bytes: r.IndexBytes,
+			Segments: r.Segments, Unfolded: r.Unfolded, DeadLeaves: r.DeadLeaves, Bytes: r.IndexBytes,
 			Stale: r.Documents > 0 && r.Analysis != analysis.Version,
 		},
 	}, nil

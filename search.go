@@ -296,24 +296,11 @@ func (s *search) score(query postings.Query, found *PostingsRecord) ([]postings.
 		if err != nil {
 			return nil, err
 		}
-		src := postings.Source{Low: l.Low, High: l.High, Dead: dead}
-		if l.Inline {
-			in, err := postings.OpenInline(l.Blob)
-			if err != nil {
-				return nil, fmt.Errorf("%w: segment %d: %w", ErrCorrupt, l.ID, err)
-			}
-			src.Lookup = in.Lookup
-		} else {
-			blocks := make(map[string]postings.Block, len(l.Blocks))
-			for _, b := range l.Blocks {
-				blocks[b.Term] = postings.Block{Term: b.Term, Postings: b.Postings, Positions: b.Positions}
-			}
-			src.Lookup = func(term string) (postings.Block, bool, error) {
-				b, ok := blocks[term]
-				return b, ok, nil
-			}
+		pages, err := openPages(l)
+		if err != nil {
+			return nil, err
 		}
-		sources = append(sources, src)
+		sources = append(sources, postings.Source{Low: l.Low, High: l.High, Dead: dead, Lookup: pages.Lookup})
 	}
 	options := postings.Options{Depth: s.options.Limit}
 	switch {

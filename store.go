@@ -51,8 +51,8 @@ type Joiner interface {
 
 // View is a read snapshot of one owner. It is not safe for concurrent use and must be closed.
 type View interface {
-	// Postings returns the owner's index state, its segments, the blocks of the terms asked for, and which leaves the filter
-	// selects: their ordinals if they are at most p.SelectLimit, else Broad.
+	// Postings returns the owner's index state, its segments with the pages that the terms asked for belong to, and which leaves
+	// the filter selects: their ordinals if they are at most p.SelectLimit, else Broad.
 	Postings(ctx context.Context, p PostingsParams) (*PostingsRecord, error)
 	// Match returns those of the candidates whose document p.Where selects, in the order given. It looks at the candidates in
 	// stages, whose sizes p.Stages gives, and stops after the first stage that leaves it with p.Limit of them.
@@ -72,7 +72,7 @@ type Edit interface {
 	Documents() []EditDocument
 	// Segments returns the owner's segments ordered by Low, without their content.
 	Segments() []Segment
-	// Load returns the named segments with their content: Inline, or all their blocks.
+	// Load returns the named segments with all their pages.
 	Load(ctx context.Context, p LoadParams) ([]LoadedSegment, error)
 	// Leaves returns a page of the owner's leaves with text, ordered by ordinal, from p.After on (exclusive).
 	Leaves(ctx context.Context, p LeavesParams) ([]LeafRecord, error)
@@ -117,7 +117,8 @@ type ListParams struct {
 
 // StatsParams are the parameters of [Store.Stats].
 type StatsParams struct {
-	Owner string
+	Owner  string
+	Folded int // the size from which a segment counts as folded
 }
 
 // ViewParams are the parameters of [Store.View].
@@ -160,7 +161,7 @@ type LeavesParams struct {
 type PostingsParams struct {
 	Owner       string
 	Terms       []string
-	Positions   bool // return the blocks' positions too
+	Positions   bool // return positions too
 	Where       Where
 	SelectLimit int // the most ordinals Selected may hold
 }
@@ -226,25 +227,23 @@ type Segment struct {
 	ID        int64
 	Low, High uint64
 	Leaves    int    // leaves when it was built
-	Inline    bool   // content is one blob; else blocks
 	Dead      []byte // encoded set of dead ordinals, nil when none
 	DeadCount int
 	Bytes     int64 // size of the content
 }
 
-// Block is what a segment has for one term.
-type Block struct {
+// IndexPage is a part of a segment: what it has for the terms from First up to the next page's First.
+type IndexPage struct {
 	Segment   int64
-	Term      string
+	First     string
 	Postings  []byte
-	Positions []byte
+	Positions []byte // nil where they were not asked for
 }
 
-// LoadedSegment is a segment with its content.
+// LoadedSegment is a segment with its pages ordered by First: all of them, or those that a search asked for.
 type LoadedSegment struct {
 	Segment
-	Blob   []byte  // inline segments
-	Blocks []Block // others, ordered by term
+	Pages []IndexPage
 }
 
 // LeafRecord is a leaf with all that indexing needs.
@@ -273,7 +272,8 @@ type HitRecord struct {
 	After    []Chunk
 }
 
-// Changes is what [Edit.Commit] writes. Removals come first, then additions.
+// Changes is what [Edit.Commit] writes. Documents may be removed and made anew in one edit; chunks and segments that are removed
+// may not come back under the same id.
 type Changes struct {
 	Owner           string
 	DeleteDocuments []string // with their chunks
@@ -310,7 +310,7 @@ type StatsRecord struct {
 	DeadLeaves   int64
 	IndexBytes   int64
 	Analysis     int
-	InlineLeaves int64
+	Unfolded     int64 // leaves in segments of fewer than p.Folded leaves
 }
 
 // Info describes a store.

@@ -232,42 +232,53 @@ func (w *writer) bury(segments []Segment) ([]Segment, error) {
 }
 
 const (
-	// foldLeaves is how many leaves inline segments may hold together before they are folded into blocks: searches read inline
-	// segments whole.
+	// foldLeaves is how many leaves small segments may hold together before they are folded into one that is no longer small.
 	foldLeaves = 512
-	// foldSegments is how many inline segments there may be before they are put together into one.
+	// foldSegments is how many small segments there may be before they are put together: a search looks into each.
 	foldSegments = 32
 )
 
-// index adds the fresh leaves to the index as a new segment, taking in the inline segments when these have become many.
+// index adds the fresh leaves to the index as a new segment, taking in the small segments when these have become many.
 func (w *writer) index(ctx context.Context, segments []Segment) error {
-	var inline []Segment
+	if len(w.fresh) == 0 {
+		return nil
+	}
+	var small []Segment
 	leaves := len(w.fresh)
 	for _, s := range segments {
-		if s.Inline {
-			inline = append(inline, s)
+		if s.Leaves < foldLeaves {
+			small = append(small, s)
 			leaves += s.Leaves - s.DeadCount
 		}
 	}
-	fold := len(inline) > 0 && (leaves >= foldLeaves || len(inline) >= foldSegments)
-	if len(w.fresh) > 0 {
-		segment, err := build(w.fresh)
-		if err != nil {
-			return err
-		}
-		if !fold {
-			w.put(segment, len(w.fresh), leaves < foldLeaves)
-			return nil
-		}
-		sources, err := w.load(ctx, inline)
-		if err != nil {
-			return err
-		}
-		if segment, err = postings.MergeSegment(append(sources, segment.Source(nil))); err != nil {
-			return fmt.Errorf("%w: fold the text index: %w", ErrCorrupt, err)
-		}
-		w.put(segment, leaves, leaves < foldLeaves)
+	segment, err := build(w.fresh)
+	if err != nil {
+		return err
 	}
+	// Only neighbours can be merged: no larger segment may lie between.
+	if n := len(segments); len(small) > 0 {
+		for i := len(small) - 1; i >= 0; i-- {
+			if n--; segments[n].ID != small[i].ID {
+				for _, s := range small[:i+1] {
+					leaves -= s.Leaves - s.DeadCount
+				}
+				small = small[i+1:]
+				break
+			}
+		}
+	}
+	if len(small) == 0 || leaves < foldLeaves && len(small) < foldSegments {
+		w.put(segment, len(w.fresh))
+		return nil
+	}
+	sources, err := w.load(ctx, small)
+	if err != nil {
+		return err
+	}
+	if segment, err = postings.MergeSegment(append(sources, segment.Source(nil))); err != nil {
+		return fmt.Errorf("%w: fold the text index: %w", ErrCorrupt, err)
+	}
+	w.put(segment, leaves)
 	return nil
 }
 
@@ -341,20 +352,28 @@ func (w *writer) load(ctx context.Context, segments []Segment) ([]postings.Merge
 	return sources, nil
 }
 
-// put plans the writing of a segment of so many leaves, as one blob or as blocks.
-func (w *writer) put(s *postings.Segment, leaves int, inline bool) {
-	out := LoadedSegment{Segment: Segment{ID: w.state.NextSegment, Low: s.Low, High: s.High, Leaves: leaves, Inline: inline}}
+// put plans the writing of a segment of so many leaves.
+func (w *writer) put(s *postings.Segment, leaves int) {
+	out := LoadedSegment{Segment: Segment{ID: w.state.NextSegment, Low: s.Low, High: s.High, Leaves: leaves}}
 	w.state.NextSegment++
-	if inline {
-		out.Blob = s.Inline()
-		out.Bytes = int64(len(out.Blob))
-	} else {
-		for _, b := range s.Blocks {
-			out.Blocks = append(out.Blocks, Block{Segment: out.ID, Term: b.Term, Postings: b.Postings, Positions: b.Positions})
-			out.Bytes += int64(len(b.Postings) + len(b.Positions))
-		}
+	for _, p := range s.Pages() {
+		out.Pages = append(out.Pages, IndexPage{Segment: out.ID, First: p.First, Postings: p.Postings, Positions: p.Positions})
+		out.Bytes += int64(len(p.Postings) + len(p.Positions))
 	}
 	w.changes.InsertSegments = append(w.changes.InsertSegments, out)
+}
+
+// openPages opens the pages of a segment.
+func openPages(l LoadedSegment) (*postings.Pages, error) {
+	pages := make([]postings.Page, len(l.Pages))
+	for i, p := range l.Pages {
+		pages[i] = postings.Page{First: p.First, Postings: p.Postings, Positions: p.Positions}
+	}
+	opened, err := postings.OpenPages(pages)
+	if err != nil {
+		return nil, fmt.Errorf("%w: segment %d of the text index: %w", ErrCorrupt, l.ID, err)
+	}
+	return opened, nil
 }
 
 // tidy merges segments after a commit when a host that never calls Run has let them pile up. It is a courtesy: the documents are

@@ -111,7 +111,7 @@ func (b *bench) header(ctx context.Context) error {
 	fmt.Fprintf(b.out, "# Benchmarks\n\nMade by `make bench` on %s: %s, %d processors, %s, PostgreSQL %s on the same machine over a Unix socket\n"+
 		"(fsync %s, synchronous_commit %s, shared_buffers %s). Times are milliseconds. Compare columns of one row: they were measured in\n"+
 		"one run; absolute numbers differ between machines.\n\nThe text is generated: words of a Zipf-Mandelbrot distribution over 200,000 "+
-		"(p(r) ∝ 1/(r+10)), 60 to 150 words a chunk; questions have\n8 to 16 words drawn from one chunk, common words included. "+
+		"(p(r) ∝ (r+10)^-1.3), 60 to 150 words a chunk; questions have\n8 to 16 words drawn from one chunk, common words included. "+
 		"A fixed seed makes every run the same.\n",
 		time.Now().UTC().Format("2006-01-02"), cpu(), runtime.NumCPU(), runtime.Version(), version, fsync, commit, buffers)
 	return nil

@@ -327,7 +327,7 @@ Counts what the owner has.
 
 With --json:
   {"owner","documents","chunks","parents","bytes","tokens","origins","by_type":{},"by_language":{},"first_created",
-   "last_updated","index":{"segments","inline_leaves","dead_leaves","bytes","stale"}}`
+   "last_updated","index":{"segments","unfolded","dead_leaves","bytes","stale"}}`
 
 func (a *app) statsCommand() *cobra.Command {
 	return a.command("stats", "Count documents and passages", statsHelp, cobra.NoArgs, a.stats)
@@ -345,11 +345,11 @@ func (a *app) stats(ctx context.Context, _ []string) error {
 	}
 	if a.opts.json {
 		type indexJSON struct {
-			Segments     int64 `json:"segments"`
-			InlineLeaves int64 `json:"inline_leaves"`
-			DeadLeaves   int64 `json:"dead_leaves"`
-			Bytes        int64 `json:"bytes"`
-			Stale        bool  `json:"stale"`
+			Segments   int64 `json:"segments"`
+			Unfolded   int64 `json:"unfolded"`
+			DeadLeaves int64 `json:"dead_leaves"`
+			Bytes      int64 `json:"bytes"`
+			Stale      bool  `json:"stale"`
 		}
 		return a.printJSON(struct {
 			Owner        string                  `json:"owner"`
@@ -381,7 +381,7 @@ func (a *app) stats(ctx context.Context, _ []string) error {
 	}
 	row("text", "%d bytes, %d tokens", s.Bytes, s.Tokens)
 	row("index", "%d bytes in %s; %d leaves not folded yet, %d dead", s.Index.Bytes, plural(int(s.Index.Segments), "segment"),
-		s.Index.InlineLeaves, s.Index.DeadLeaves)
+		s.Index.Unfolded, s.Index.DeadLeaves)
 	if s.Index.Stale {
 		row("", "made by another version of the analysis; the next change rebuilds it")
 	}

@@ -4,8 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/llmemory/llmemory"
@@ -99,38 +99,19 @@ func (e *edit) Segments() []llmemory.Segment { return e.segments }
 
 // Load implements [llmemory.Edit].
 func (e *edit) Load(ctx context.Context, p llmemory.LoadParams) ([]llmemory.LoadedSegment, error) {
-	var out []llmemory.LoadedSegment
-	var blocks []llmemory.Block
-	var b pgdbm.Batch
-	b.Queue(e.store.sql.Get("load_blobs"), p.Owner, p.Segments).Rows(collect(&out, scanLoaded))
-	inline := map[int64]bool{}
+	var named []llmemory.Segment
 	for _, s := range e.segments {
-		inline[s.ID] = s.Inline
-	}
-	var large []int64
-	for _, id := range p.Segments {
-		if !inline[id] {
-			large = append(large, id)
+		if slices.Contains(p.Segments, s.ID) {
+			named = append(named, s)
 		}
 	}
-	if len(large) > 0 {
-		b.Queue(e.store.sql.Get("load_blocks"), p.Owner, large).Rows(collect(&blocks, scanBlock))
-	}
+	var pages []llmemory.IndexPage
+	var b pgdbm.Batch
+	b.Queue(e.store.sql.Get("load_pages"), p.Owner, p.Segments).Rows(collect(&pages, scanPage))
 	if err := e.tx.Run(ctx, &b); err != nil {
 		return nil, translate(err)
 	}
-	at := make(map[int64]int, len(out))
-	for i, s := range out {
-		at[s.ID] = i
-	}
-	for _, block := range blocks {
-		i, ok := at[block.Segment]
-		if !ok {
-			return nil, fmt.Errorf("%w: text_postings has blocks of segment %d, which does not exist", llmemory.ErrCorrupt, block.Segment)
-		}
-		out[i].Blocks = append(out[i].Blocks, block)
-	}
-	return out, nil
+	return assemble(named, pages)
 }
 
 // Leaves implements [llmemory.Edit].
@@ -192,8 +173,8 @@ func (e *edit) batch(c llmemory.Changes) (*pgdbm.Batch, error) {
 	case len(c.InsertSegments) > 0:
 		b.Queue(sql.Get("insert_segments"), append([]any{c.Owner}, insertSegmentArgs(c)...)...)
 	}
-	if args := blockArgs(c.Owner, c.InsertSegments); args != nil {
-		b.Queue(sql.Get("insert_blocks"), args...)
+	if args := pageArgs(c.Owner, c.InsertSegments); args != nil {
+		b.Queue(sql.Get("insert_pages"), args...)
 	}
 	languages, err := json.Marshal(c.State.Languages)
 	if err != nil {
@@ -279,16 +260,13 @@ func insertSegmentArgs(c llmemory.Changes) []any {
 	var (
 		ids, lows, highs, bytes = make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
 		leaves, counts          = make([]int32, n), make([]int32, n)
-		dead, blobs             = make([][]byte, n), make([][]byte, n)
+		dead                    = make([][]byte, n)
 	)
 	for i, s := range c.InsertSegments {
 		ids[i], lows[i], highs[i], bytes[i] = s.ID, int64(s.Low), int64(s.High), s.Bytes
 		leaves[i], counts[i], dead[i] = int32(s.Leaves), int32(s.DeadCount), s.Dead
-		if s.Inline {
-			blobs[i] = s.Blob
-		}
 	}
-	return []any{ids, lows, highs, leaves, bytes, counts, dead, blobs}
+	return []any{ids, lows, highs, leaves, bytes, counts, dead}
 }
 
 func changeSegmentArgs(c llmemory.Changes) []any {
@@ -304,21 +282,18 @@ func changeSegmentArgs(c llmemory.Changes) []any {
 	return append([]any{c.Owner, gone, ids, sets, counts}, insertSegmentArgs(c)...)
 }
 
-func blockArgs(owner string, segments []llmemory.LoadedSegment) []any {
+func pageArgs(owner string, segments []llmemory.LoadedSegment) []any {
 	n := 0
 	for _, s := range segments {
-		n += len(s.Blocks)
+		n += len(s.Pages)
 	}
 	if n == 0 {
 		return nil
 	}
 	ids, terms, posts, places := make([]int64, 0, n), make([]string, 0, n), make([][]byte, 0, n), make([][]byte, 0, n)
 	for _, s := range segments {
-		for _, b := range s.Blocks {
-			if b.Positions == nil {
-				b.Positions = []byte{}
-			}
-			ids, terms, posts, places = append(ids, s.ID), append(terms, b.Term), append(posts, b.Postings), append(places, b.Positions)
+		for _, p := range s.Pages {
+			ids, terms, posts, places = append(ids, s.ID), append(terms, p.First), append(posts, p.Postings), append(places, p.Positions)
 		}
 	}
 	return []any{owner, ids, terms, posts, places}

@@ -3,6 +3,7 @@ package postgres
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -141,7 +142,7 @@ func scanState(row pgx.Rows, out *llmemory.OwnerState) error {
 }
 
 func segmentDest(s *llmemory.Segment, low, high *int64) []any {
-	return []any{&s.ID, low, high, &s.Leaves, &s.Inline, &s.Dead, &s.DeadCount, &s.Bytes}
+	return []any{&s.ID, low, high, &s.Leaves, &s.Dead, &s.DeadCount, &s.Bytes}
 }
 
 func scanSegment(rows pgx.Rows, out *llmemory.Segment) error {
@@ -153,17 +154,29 @@ func scanSegment(rows pgx.Rows, out *llmemory.Segment) error {
 	return nil
 }
 
-func scanLoaded(rows pgx.Rows, out *llmemory.LoadedSegment) error {
-	var low, high int64
-	if err := rows.Scan(append(segmentDest(&out.Segment, &low, &high), &out.Blob)...); err != nil {
-		return err
-	}
-	out.Low, out.High = uint64(low), uint64(high)
-	return nil
+func scanPage(rows pgx.Rows, out *llmemory.IndexPage) error {
+	return rows.Scan(&out.Segment, &out.First, &out.Postings, &out.Positions)
 }
 
-func scanBlock(rows pgx.Rows, out *llmemory.Block) error {
-	return rows.Scan(&out.Segment, &out.Term, &out.Postings, &out.Positions)
+// assemble puts pages into their segments, in order.
+func assemble(segments []llmemory.Segment, pages []llmemory.IndexPage) ([]llmemory.LoadedSegment, error) {
+	out := make([]llmemory.LoadedSegment, len(segments))
+	at := make(map[int64]int, len(segments))
+	for i, s := range segments {
+		out[i].Segment = s
+		at[s.ID] = i
+	}
+	for _, p := range pages {
+		i, ok := at[p.Segment]
+		if !ok {
+			return nil, fmt.Errorf("%w: text_postings has pages of segment %d, which does not exist", llmemory.ErrCorrupt, p.Segment)
+		}
+		out[i].Pages = append(out[i].Pages, p)
+	}
+	for _, s := range out {
+		slices.SortFunc(s.Pages, func(a, b llmemory.IndexPage) int { return strings.Compare(a.First, b.First) })
+	}
+	return out, nil
 }
 
 func scanLeaf(rows pgx.Rows, out *llmemory.LeafRecord) error {

@@ -310,11 +310,11 @@ func (s *Store) List(ctx context.Context, p llmemory.ListParams) ([]llmemory.Doc
 func (s *Store) Stats(ctx context.Context, p llmemory.StatsParams) (*llmemory.StatsRecord, error) {
 	var r llmemory.StatsRecord
 	err := s.read(ctx, func(b *pgdbm.Batch) {
-		b.Queue(s.sql.Get("stats"), p.Owner).Row(func(row pgx.Row) error {
+		b.Queue(s.sql.Get("stats"), p.Owner, int32(p.Folded)).Row(func(row pgx.Row) error {
 			var types, languages []byte
 			var created, updated *time.Time
 			if err := row.Scan(&r.Documents, &r.Leaves, &r.Parents, &r.Bytes, &r.Tokens, &r.Origins, &types, &languages,
-				&created, &updated, &r.Segments, &r.InlineLeaves, &r.DeadLeaves, &r.IndexBytes, &r.Analysis); err != nil {
+				&created, &updated, &r.Segments, &r.Unfolded, &r.DeadLeaves, &r.IndexBytes, &r.Analysis); err != nil {
 				return err
 			}
 			r.FirstCreated, r.LastUpdated = plainTime(created), plainTime(updated)

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
@@ -56,13 +55,13 @@ func (v *view) Postings(ctx context.Context, p llmemory.PostingsParams) (*llmemo
 	s := v.store
 	var (
 		states   []llmemory.OwnerState
-		segments []llmemory.LoadedSegment
-		blocks   []llmemory.Block
+		segments []llmemory.Segment
+		pages    []llmemory.IndexPage
 		ordinals []int64
 	)
-	name := "view_postings"
+	name := "view_pages"
 	if p.Positions {
-		name = "view_postings_positions"
+		name = "view_pages_positions"
 	}
 	filtered := !p.Where.IsZero()
 	var sql string
@@ -74,10 +73,10 @@ func (v *view) Postings(ctx context.Context, p llmemory.PostingsParams) (*llmemo
 		}
 	}
 	err := v.run(ctx, func(b *pgdbm.Batch) {
-		states, segments, blocks, ordinals = nil, nil, nil, nil
+		states, segments, pages, ordinals = nil, nil, nil, nil
 		b.Queue(s.sql.Get("owner_state"), p.Owner).Rows(collect(&states, scanState))
-		b.Queue(s.sql.Get("view_segments"), p.Owner).Rows(collect(&segments, scanLoaded))
-		b.Queue(s.sql.Get(name), p.Owner, p.Terms).Rows(collect(&blocks, scanBlock))
+		b.Queue(s.sql.Get("view_segments"), p.Owner).Rows(collect(&segments, scanSegment))
+		b.Queue(s.sql.Get(name), p.Owner, p.Terms).Rows(collect(&pages, scanPage))
 		if filtered {
 			b.Queue(sql, args...).Rows(collect(&ordinals, scanOrdinal))
 		}
@@ -85,20 +84,12 @@ func (v *view) Postings(ctx context.Context, p llmemory.PostingsParams) (*llmemo
 	if err != nil {
 		return nil, err
 	}
-	out := &llmemory.PostingsRecord{Segments: segments}
+	out := &llmemory.PostingsRecord{}
 	if len(states) > 0 {
 		out.State = states[0]
 	}
-	at := make(map[int64]int, len(segments))
-	for i, seg := range segments {
-		at[seg.ID] = i
-	}
-	for _, b := range blocks {
-		i, ok := at[b.Segment]
-		if !ok {
-			return nil, fmt.Errorf("%w: text_postings has blocks of segment %d, which does not exist", llmemory.ErrCorrupt, b.Segment)
-		}
-		out.Segments[i].Blocks = append(out.Segments[i].Blocks, b)
+	if out.Segments, err = assemble(segments, pages); err != nil {
+		return nil, err
 	}
 	if filtered {
 		if out.Broad = len(ordinals) > p.SelectLimit; !out.Broad {

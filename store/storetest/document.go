@@ -458,7 +458,7 @@ func (s *suite) testStats(t *testing.T) {
 	last := must(o.Get(t.Context(), third.DocumentID))(t)
 	got := must(o.Stats(t.Context()))(t)
 	index := got.Index
-	if index.Segments != 3 || index.InlineLeaves != 4 || index.DeadLeaves != 0 || index.Bytes <= 0 || index.Stale {
+	if index.Segments != 3 || index.Unfolded != 4 || index.DeadLeaves != 0 || index.Bytes <= 0 || index.Stale {
 		t.Errorf("index %+v", index)
 	}
 	got.Index = llmemory.IndexStats{}

@@ -77,9 +77,12 @@ func handmade(t *testing.T, owner, key string, leaves ...string) llmemory.Change
 		c.State.Length += int64(2 + i)
 	}
 	segment := b.Segment()
-	blob := segment.Inline()
-	c.InsertSegments = []llmemory.LoadedSegment{{Segment: llmemory.Segment{ID: 1, Low: segment.Low, High: segment.High,
-		Leaves: len(leaves), Inline: true, Bytes: int64(len(blob))}, Blob: blob}}
+	out := llmemory.LoadedSegment{Segment: llmemory.Segment{ID: 1, Low: segment.Low, High: segment.High, Leaves: len(leaves)}}
+	for _, p := range segment.Pages() {
+		out.Pages = append(out.Pages, llmemory.IndexPage{Segment: 1, First: p.First, Postings: p.Postings, Positions: p.Positions})
+		out.Bytes += int64(len(p.Postings) + len(p.Positions))
+	}
+	c.InsertSegments = []llmemory.LoadedSegment{out}
 	c.State.Documents, c.State.Leaves, c.State.NextOrdinal, c.State.NextSegment = 1, int64(len(leaves)), uint64(len(leaves)), 2
 	c.State.Analysis, c.State.Languages, c.State.MergeDue = analysis.Version, map[string]int{"en": len(leaves)}, true
 	return c
@@ -332,12 +335,12 @@ func (s *suite) testLoad(t *testing.T) {
 	o := s.owner(t)
 	add(t, o, llmemory.Document{Name: "folded", Language: "en", Content: numbered(520, "alpha w%d")})
 	for i := range 3 {
-		add(t, o, llmemory.Document{Name: fmt.Sprint("inline", i), Language: "en", Content: fmt.Sprint("alpha w", i)})
+		add(t, o, llmemory.Document{Name: fmt.Sprint("small", i), Language: "en", Content: fmt.Sprint("alpha w", i)})
 	}
 	edit := openEdit(t, s.shared, llmemory.EditParams{Owner: o.ID()})
 	segments := edit.Segments()
-	if len(segments) != 4 || segments[0].Inline || !segments[3].Inline {
-		t.Fatalf("segments %+v, want one of blocks and three inline", segments)
+	if len(segments) != 4 {
+		t.Fatalf("segments %+v, want a large one and three small ones", segments)
 	}
 	for i, seg := range segments {
 		if seg.Low >= seg.High || i > 0 && seg.Low < segments[i-1].High {
@@ -355,26 +358,28 @@ func (s *suite) testLoad(t *testing.T) {
 	if diff := cmp.Diff(segments[0], byID[segments[0].ID].Segment, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("segment (-want +got):\n%s", diff)
 	}
-	in, err := postings.OpenInline(byID[segments[2].ID].Blob)
-	if err != nil || int64(len(byID[segments[2].ID].Blob)) != segments[2].Bytes {
-		t.Errorf("inline segment of %d bytes, want %d (%v)", len(byID[segments[2].ID].Blob), segments[2].Bytes, err)
-	}
-	if _, ok, err := in.Lookup("en:alpha"); err != nil || !ok {
-		t.Errorf("en:alpha is not in the inline segment (%v)", err)
-	}
-	blocks := byID[segments[0].ID].Blocks
-	size := int64(0)
-	for i, b := range blocks {
-		if b.Segment != segments[0].ID || i > 0 && b.Term <= blocks[i-1].Term {
-			t.Fatalf("block %d is %q of segment %d", i, b.Term, b.Segment)
+	for _, i := range []int{0, 2} {
+		l := byID[segments[i].ID]
+		size := int64(0)
+		for j, p := range l.Pages {
+			if p.Segment != l.ID || j > 0 && p.First <= l.Pages[j-1].First {
+				t.Fatalf("page %d begins at %q, of segment %d", j, p.First, p.Segment)
+			}
+			if len(p.Positions) == 0 {
+				t.Fatalf("page %q came without positions", p.First)
+			}
+			size += int64(len(p.Postings) + len(p.Positions))
 		}
-		if len(b.Positions) == 0 {
-			t.Fatalf("block %q came without positions", b.Term)
+		terms := 0
+		for _, err := range opened(t, l.Pages).Blocks() {
+			if err != nil {
+				t.Fatal(err)
+			}
+			terms++
 		}
-		size += int64(len(b.Postings) + len(b.Positions))
-	}
-	if size != segments[0].Bytes || len(blocks) < 521 {
-		t.Errorf("%d blocks of %d bytes, want %d bytes", len(blocks), size, segments[0].Bytes)
+		if want := map[int]int{0: 522, 2: 3}[i]; size != segments[i].Bytes || terms != want {
+			t.Errorf("segment %d: %d terms in %d bytes, want %d in %d", i, terms, size, want, segments[i].Bytes)
+		}
 	}
 }
 

@@ -65,8 +65,8 @@ func ordinals(t *testing.T, store llmemory.Store, owner string) map[string]uint6
 
 func (s *suite) testPostings(t *testing.T) {
 	o := s.owner(t)
-	add(t, o, llmemory.Document{Name: "first", Language: "en", Content: numbered(520, "alpha beta w%d")}) // blocks
-	add(t, o, llmemory.Document{Name: "second", Language: "en", Content: "alpha gamma"})                  // inline
+	add(t, o, llmemory.Document{Name: "first", Language: "en", Content: numbered(520, "alpha beta w%d")}) // many pages
+	add(t, o, llmemory.Document{Name: "second", Language: "en", Content: "alpha gamma"})                  // one
 	for _, positions := range []bool{false, true} {
 		r := read(t, s.shared, llmemory.PostingsParams{Owner: o.ID(), Terms: []string{"en:alpha", "en:missing"}, Positions: positions})
 		if r.State.Documents != 2 || r.State.Leaves != 521 || r.State.Languages["en"] != 521 || r.State.Analysis != analysis.Version {
@@ -75,27 +75,44 @@ func (s *suite) testPostings(t *testing.T) {
 		if r.Selected != nil || r.Broad {
 			t.Errorf("selected %v, broad %t without a filter", r.Selected, r.Broad)
 		}
-		if len(r.Segments) != 2 || r.Segments[0].Inline || !r.Segments[1].Inline {
-			t.Fatalf("segments %+v, want one of blocks and one inline", r.Segments)
+		if len(r.Segments) != 2 {
+			t.Fatalf("segments %+v, want two", r.Segments)
 		}
 		if !slices.IsSortedFunc(r.Segments, func(a, b llmemory.LoadedSegment) int { return int(a.Low) - int(b.Low) }) {
 			t.Error("segments are not ordered by Low")
 		}
-		blocks := r.Segments[0].Blocks
-		if len(blocks) != 1 || blocks[0].Term != "en:alpha" || blocks[0].Segment != r.Segments[0].ID {
-			t.Fatalf("blocks %+v, want that of en:alpha", blocks)
-		}
-		header, err := postings.Block{Postings: blocks[0].Postings}.Header()
-		if err != nil || header.Count != 520 {
-			t.Errorf("block of %d postings (%v), want 520", header.Count, err)
-		}
-		if (len(blocks[0].Positions) > 0) != positions {
-			t.Errorf("asked for positions: %t, got %d bytes", positions, len(blocks[0].Positions))
-		}
-		if _, err := postings.OpenInline(r.Segments[1].Blob); err != nil {
-			t.Errorf("inline segment: %v", err)
+		for i, documents := range []int{520, 1} {
+			pages := r.Segments[i].Pages
+			if len(pages) < 1 || len(pages) > 2 { // the page of en:alpha, and that where en:missing would be
+				t.Fatalf("segment %d came with %d pages, want those of two terms", i, len(pages))
+			}
+			for _, p := range pages {
+				if p.Segment != r.Segments[i].ID {
+					t.Errorf("page %q of segment %d came with segment %d", p.First, p.Segment, r.Segments[i].ID)
+				}
+				if (len(p.Positions) > 0) != positions {
+					t.Errorf("asked for positions: %t, got %d bytes", positions, len(p.Positions))
+				}
+			}
+			block, ok, err := opened(t, pages).Lookup("en:alpha")
+			if err != nil || !ok {
+				t.Fatalf("en:alpha is not in segment %d: %v", i, err)
+			}
+			if header, err := block.Header(); err != nil || int(header.Count) != documents {
+				t.Errorf("block of %d postings (%v), want %d", header.Count, err, documents)
+			}
 		}
 	}
+}
+
+// opened opens pages as a reader of the index does.
+func opened(t *testing.T, pages []llmemory.IndexPage) *postings.Pages {
+	t.Helper()
+	list := make([]postings.Page, len(pages))
+	for i, p := range pages {
+		list[i] = postings.Page{First: p.First, Postings: p.Postings, Positions: p.Positions}
+	}
+	return must(postings.OpenPages(list))(t)
 }
 
 func (s *suite) testViewOfUnknown(t *testing.T) {

@@ -66,8 +66,8 @@ CREATE TABLE {{tables.document_chunks}} (
 CREATE INDEX document_chunks_position ON {{tables.document_chunks}} (owner_id, document_id, level, position);
 CREATE UNIQUE INDEX document_chunks_ordinal ON {{tables.document_chunks}} (owner_id, ordinal) WHERE ordinal IS NOT NULL;
 
--- A segment is a piece of an owner's text index over the ordinals [low, high): one blob while it is small, blocks per term in
--- text_postings when it is large. The bytes are packed already, so the server need not try to compress them.
+-- A segment is a piece of an owner's text index over the ordinals [low, high). Its pages hold what it knows of the terms from
+-- first_term up to the next page: packed bytes, which the server need not try to compress.
 CREATE TABLE {{tables.text_segments}} (
     owner_id   text COLLATE "C" NOT NULL,
     segment_id bigint  NOT NULL,
@@ -77,18 +77,16 @@ CREATE TABLE {{tables.text_segments}} (
     bytes      bigint  NOT NULL,
     dead_count integer NOT NULL DEFAULT 0,
     dead       bytea,
-    inline     bytea,
     PRIMARY KEY (owner_id, segment_id)
 );
-ALTER TABLE {{tables.text_segments}} ALTER COLUMN inline SET STORAGE EXTERNAL, ALTER COLUMN dead SET STORAGE EXTERNAL;
+ALTER TABLE {{tables.text_segments}} ALTER COLUMN dead SET STORAGE EXTERNAL;
 
 CREATE TABLE {{tables.text_postings}} (
     owner_id   text COLLATE "C" NOT NULL,
-    term       text COLLATE "C" NOT NULL,
     segment_id bigint NOT NULL,
+    first_term text COLLATE "C" NOT NULL,
     postings   bytea  NOT NULL,
     positions  bytea  NOT NULL,
-    PRIMARY KEY (owner_id, term, segment_id)
+    PRIMARY KEY (owner_id, segment_id, first_term)
 );
 ALTER TABLE {{tables.text_postings}} ALTER COLUMN postings SET STORAGE EXTERNAL, ALTER COLUMN positions SET STORAGE EXTERNAL;
-CREATE INDEX text_postings_segment ON {{tables.text_postings}} (owner_id, segment_id);

@@ -56,22 +56,15 @@ ORDER BY document_id
 LIMIT nullif($2, 0);
 
 -- name: segments
-SELECT segment_id, low, high, leaves, inline IS NOT NULL, dead, dead_count, bytes
+SELECT segment_id, low, high, leaves, dead, dead_count, bytes
 FROM {{tables.text_segments}}
 WHERE owner_id = $1
 ORDER BY low;
 
--- name: load_blobs
-SELECT segment_id, low, high, leaves, inline IS NOT NULL, dead, dead_count, bytes, inline
-FROM {{tables.text_segments}}
-WHERE owner_id = $1 AND segment_id = ANY ($2::bigint[])
-ORDER BY low;
-
--- name: load_blocks
-SELECT segment_id, term, postings, positions
+-- name: load_pages
+SELECT segment_id, first_term, postings, positions
 FROM {{tables.text_postings}}
-WHERE owner_id = $1 AND segment_id = ANY ($2::bigint[])
-ORDER BY segment_id, term;
+WHERE owner_id = $1 AND segment_id = ANY ($2::bigint[]);
 
 -- name: leaves
 SELECT c.ordinal, d.document_name, d.language, c.heading, c.content
@@ -135,13 +128,12 @@ FROM unnest($2::bigint[], $3::integer[]) AS v (ordinal, length)
 WHERE c.owner_id = $1 AND c.ordinal = v.ordinal AND c.length <> v.length;
 
 -- name: insert_segments
-INSERT INTO {{tables.text_segments}} (owner_id, segment_id, low, high, leaves, bytes, dead_count, dead, inline)
-SELECT $1, * FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::integer[], $6::bigint[], $7::integer[], $8::bytea[],
-    $9::bytea[]);
+INSERT INTO {{tables.text_segments}} (owner_id, segment_id, low, high, leaves, bytes, dead_count, dead)
+SELECT $1, * FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::integer[], $6::bigint[], $7::integer[], $8::bytea[]);
 
 -- name: change_segments
--- insert_segments, after removing segments with their blocks and updating dead sets.
-WITH blocks AS (
+-- insert_segments, after removing segments with their pages and updating dead sets.
+WITH pages AS (
     DELETE FROM {{tables.text_postings}} WHERE owner_id = $1 AND segment_id = ANY ($2::bigint[])
 ), gone AS (
     DELETE FROM {{tables.text_segments}} WHERE owner_id = $1 AND segment_id = ANY ($2::bigint[])
@@ -150,12 +142,11 @@ WITH blocks AS (
     FROM unnest($3::bigint[], $4::bytea[], $5::integer[]) AS v (segment_id, dead, dead_count)
     WHERE s.owner_id = $1 AND s.segment_id = v.segment_id
 )
-INSERT INTO {{tables.text_segments}} (owner_id, segment_id, low, high, leaves, bytes, dead_count, dead, inline)
-SELECT $1, * FROM unnest($6::bigint[], $7::bigint[], $8::bigint[], $9::integer[], $10::bigint[], $11::integer[], $12::bytea[],
-    $13::bytea[]);
+INSERT INTO {{tables.text_segments}} (owner_id, segment_id, low, high, leaves, bytes, dead_count, dead)
+SELECT $1, * FROM unnest($6::bigint[], $7::bigint[], $8::bigint[], $9::integer[], $10::bigint[], $11::integer[], $12::bytea[]);
 
--- name: insert_blocks
-INSERT INTO {{tables.text_postings}} (owner_id, segment_id, term, postings, positions)
+-- name: insert_pages
+INSERT INTO {{tables.text_postings}} (owner_id, segment_id, first_term, postings, positions)
 SELECT $1, * FROM unnest($2::bigint[], $3::text[], $4::bytea[], $5::bytea[]);
 
 -- name: put_owner

@@ -7,20 +7,50 @@ FROM {{tables.document_owners}}
 WHERE owner_id = $1;
 
 -- name: view_segments
-SELECT segment_id, low, high, leaves, inline IS NOT NULL, dead, dead_count, bytes, inline
+SELECT segment_id, low, high, leaves, dead, dead_count, bytes
 FROM {{tables.text_segments}}
 WHERE owner_id = $1
 ORDER BY low;
 
--- name: view_postings
-SELECT segment_id, term, postings, ''::bytea
-FROM {{tables.text_postings}}
-WHERE owner_id = $1 AND term = ANY ($2::text[]);
+-- name: view_pages
+-- The pages that the terms belong to: in each segment, the last page that begins at or before the term.
+WITH wanted AS MATERIALIZED (
+    SELECT DISTINCT s.segment_id, p.first_term
+    FROM {{tables.text_segments}} s
+    CROSS JOIN unnest($2::text[]) AS t (term)
+    CROSS JOIN LATERAL (
+        SELECT first_term FROM {{tables.text_postings}}
+        WHERE owner_id = $1 AND segment_id = s.segment_id AND first_term <= t.term
+        ORDER BY first_term DESC LIMIT 1
+    ) p
+    WHERE s.owner_id = $1
+)
+SELECT w.segment_id, w.first_term, p.postings, NULL::bytea
+FROM wanted w
+CROSS JOIN LATERAL (
+    SELECT * FROM {{tables.text_postings}}
+    WHERE owner_id = $1 AND segment_id = w.segment_id AND first_term = w.first_term OFFSET 0
+) p;
 
--- name: view_postings_positions
-SELECT segment_id, term, postings, positions
-FROM {{tables.text_postings}}
-WHERE owner_id = $1 AND term = ANY ($2::text[]);
+-- name: view_pages_positions
+-- The pages that the terms belong to: in each segment, the last page that begins at or before the term.
+WITH wanted AS MATERIALIZED (
+    SELECT DISTINCT s.segment_id, p.first_term
+    FROM {{tables.text_segments}} s
+    CROSS JOIN unnest($2::text[]) AS t (term)
+    CROSS JOIN LATERAL (
+        SELECT first_term FROM {{tables.text_postings}}
+        WHERE owner_id = $1 AND segment_id = s.segment_id AND first_term <= t.term
+        ORDER BY first_term DESC LIMIT 1
+    ) p
+    WHERE s.owner_id = $1
+)
+SELECT w.segment_id, w.first_term, p.postings, p.positions
+FROM wanted w
+CROSS JOIN LATERAL (
+    SELECT * FROM {{tables.text_postings}}
+    WHERE owner_id = $1 AND segment_id = w.segment_id AND first_term = w.first_term OFFSET 0
+) p;
 
 -- name: hits
 SELECT c.chunk_id::text, c.document_id::text, coalesce(c.parent_id::text, ''), c.level, c.position, c.start_byte, c.end_byte,
