@@ -73,11 +73,11 @@ var sizes = map[string]Size{
 func (h Hierarchical) Validate() error {
 	var errs []error
 	if h.MaxLeafTokens < 0 {
-		errs = append(errs, fmt.Errorf("MaxLeafTokens is %d: must not be negative", h.MaxLeafTokens))
+		errs = append(errs, fmt.Errorf("negative MaxLeafTokens: %d", h.MaxLeafTokens))
 	}
 	for _, name := range slices.Sorted(maps.Keys(h.Sizes)) {
 		if s := h.Sizes[name]; s.Leaf < 0 || s.Parent < 0 {
-			errs = append(errs, fmt.Errorf("Sizes[%q] is %+v: must not be negative", name, s))
+			errs = append(errs, fmt.Errorf("negative size in Sizes[%q]: %+v", name, s))
 		}
 	}
 	if (h.Count == nil) != (h.CountName == "") {
@@ -174,9 +174,8 @@ func (b *builder) leaves(cuts []int) ([]unit, error) {
 		}
 		u := b.units[lo]
 		u.end = b.units[hi-1].end
-		u.cost = b.measure(u.start, u.end, -1)
-		if u.cost <= b.max || hi-lo == 1 {
-			u.cost = b.count(b.text[u.start:u.end])
+		u.cost = b.count(b.text[u.start:u.end])
+		if u.cost <= b.max && u.end-u.start <= b.max*maxTokenBytes || hi-lo == 1 {
 			out = append(out, u)
 			return nil
 		}

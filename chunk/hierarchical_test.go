@@ -81,11 +81,13 @@ func faults(text string, pieces []chunk.Piece, limit int) (out []string) {
 		}
 		last = p.End
 	}
-	for i, p := range pieces { // a parent covers a run: no stranger within
-		for j, parent := range pieces {
-			if parent.Level == 1 && p.Level == 0 && p.Parent != j && p.Start >= parent.Start && p.Start < parent.End {
-				fault("leaf %d lies within parent %d, which is not its own", i, j)
-			}
+	parent := -1 // the last parent: no stranger may lie within
+	for i, p := range pieces {
+		switch {
+		case p.Level == 1:
+			parent = i
+		case parent >= 0 && p.Parent != parent && p.Start < pieces[parent].End:
+			fault("leaf %d lies within parent %d, which is not its own", i, parent)
 		}
 	}
 	return out

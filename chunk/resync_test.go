@@ -131,7 +131,7 @@ func leavesOf(t *testing.T, text, label string) (leaves []chunk.Piece, texts map
 // TestEditsStayLocal checks the promise that an edit inside a paragraph changes at most three leaves outside of it.
 func TestEditsStayLocal(t *testing.T) {
 	t.Parallel()
-	const documents, edits, promise = 6, 60, 3
+	const documents, edits, promise = 5, 40, 3
 	for _, label := range []string{"text", "markdown", "code", "email", "chat"} {
 		t.Run(label, func(t *testing.T) {
 			t.Parallel()
