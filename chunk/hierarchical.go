@@ -81,7 +81,7 @@ func (h Hierarchical) Validate() error {
 		}
 	}
 	if (h.Count == nil) != (h.CountName == "") {
-		errs = append(errs, errors.New("Count and CountName must be set together"))
+		errs = append(errs, errors.New("one of Count and CountName is missing: set both or none"))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("chunk.Hierarchical: %w", err)
