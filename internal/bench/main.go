@@ -160,7 +160,7 @@ func (b *bench) database(ctx context.Context, name string, chunker chunk.Chunker
 	config := admin.Pgx().Config().Copy()
 	config.ConnConfig.Database = name
 	config.MaxConns = 4
-	pool, err := pgdbm.Open(ctx, pgdbm.Config{Pgx: config, StatementTimeout: time.Hour})
+	pool, err := pgdbm.Open(ctx, pgdbm.Config{Pgx: config, StatementTimeout: 3 * time.Hour})
 	if err != nil {
 		drop()
 		return nil, nil, nil, err
