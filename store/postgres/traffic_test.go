@@ -1,0 +1,264 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/llmemory/llmemory"
+	"github.com/llmemory/llmemory/chunk"
+	"github.com/llmemory/llmemory/pgdbm"
+	"github.com/llmemory/llmemory/pgdbm/pgtest"
+	"github.com/llmemory/llmemory/store/postgres"
+)
+
+// traffic counts what a memory sends, transaction control aside.
+type traffic struct {
+	total      pgdbm.Counter
+	statements int
+	trips      int
+}
+
+func (c *traffic) Trace(ctx context.Context, e pgdbm.Event) { c.total.Trace(ctx, e) }
+
+func (c *traffic) measure(t *testing.T, fn func() error) {
+	t.Helper()
+	c.total.Reset()
+	if err := fn(); err != nil {
+		t.Fatal(err)
+	}
+	c.statements, c.trips = c.total.Statements(), c.total.RoundTrips()
+}
+
+// lines cuts a text into one chunk a line, so that tests choose how many there are.
+var lines = chunk.Func{Name: "lines-1", Cut: func(_ context.Context, t chunk.Text) ([]chunk.Piece, error) {
+	var out []chunk.Piece
+	at := 0
+	for l := range strings.SplitSeq(t.Content, "\n") {
+		out = append(out, chunk.Piece{Start: at, End: at + len(l), Parent: -1, Tokens: 1})
+		at += len(l) + 1
+	}
+	return out, nil
+}}
+
+func numbered(n int, format string) string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = fmt.Sprintf(format, i)
+	}
+	return strings.Join(list, "\n")
+}
+
+func openTraced(t *testing.T) (*llmemory.Memory, *postgres.Store, *traffic) {
+	t.Helper()
+	c := &traffic{}
+	store, err := postgres.Open(t.Context(), pgtest.URL(t), &postgres.Options{Pool: pgdbm.Config{Tracer: c}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	mem, err := llmemory.New(store, &llmemory.Config{Chunker: lines})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return mem, store, c
+}
+
+// An Add has two transactions at the most, so four statements of control: at most ten others, however many chunks there are.
+func TestAddStatements(t *testing.T) {
+	t.Parallel()
+	mem, _, c := openTraced(t)
+	const most = 10 + 2
+	for _, n := range []int{1, 10, 1000} {
+		ws := mem.Owner(fmt.Sprint("owner ", n))
+		add := func(text string) func() error {
+			return func() error {
+				_, err := ws.Add(t.Context(), llmemory.Document{Key: "k", Language: "en", Content: text})
+				return err
+			}
+		}
+		c.measure(t, add(numbered(n, "alpha line%d")))
+		if c.statements > most || c.trips > 3 {
+			t.Errorf("adding %d chunks: %d statements in %d round trips, want at most %d in 3", n, c.statements, c.trips, most)
+		}
+		c.measure(t, add(numbered(n, "alpha line%d")+"\nanother"))
+		if c.statements > most || c.trips > 3 {
+			t.Errorf("updating %d chunks: %d statements in %d round trips, want at most %d in 3", n, c.statements, c.trips, most)
+		}
+		c.measure(t, add(numbered(n, "beta line%d")))
+		if c.statements > most || c.trips > 3 {
+			t.Errorf("replacing %d chunks: %d statements in %d round trips, want at most %d in 3", n, c.statements, c.trips, most)
+		}
+		c.measure(t, add(numbered(n, "beta line%d")))
+		if c.statements != 1 || c.trips != 1 {
+			t.Errorf("adding the same again: %d statements in %d round trips, want one", c.statements, c.trips)
+		}
+	}
+	// Folding is part of an Add now and then.
+	ws := mem.Owner("folding")
+	for i := range 40 {
+		c.measure(t, func() error {
+			_, err := ws.Add(t.Context(), llmemory.Document{Key: fmt.Sprint(i), Language: "en", Content: fmt.Sprint("gamma ", i)})
+			return err
+		})
+		if c.statements > most || c.trips > 4 {
+			t.Errorf("document %d: %d statements in %d round trips, want at most %d in 4", i, c.statements, c.trips, most)
+		}
+	}
+}
+
+func TestSearchRoundTrips(t *testing.T) {
+	t.Parallel()
+	mem, _, c := openTraced(t)
+	ws := mem.Owner("o")
+	if _, err := ws.Add(t.Context(), llmemory.Document{OriginID: "broad", Key: "1", Language: "en", Content: numbered(10_100, "delta line%d")}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ws.Add(t.Context(), llmemory.Document{OriginID: "few", Key: "2", Language: "de", Content: "delta eins\ndelta zwei"}); err != nil {
+		t.Fatal(err)
+	}
+	for name, s := range map[string]struct {
+		query   string
+		options llmemory.SearchOptions
+		hits    int
+	}{
+		"plain":     {"delta line7", llmemory.SearchOptions{}, 10},
+		"selective": {"delta", llmemory.SearchOptions{Where: llmemory.Where{Origins: []string{"few"}}}, 2},
+		"broad":     {"delta line8", llmemory.SearchOptions{Where: llmemory.Where{Origins: []string{"broad"}}}, 10},
+		"context":   {"line9", llmemory.SearchOptions{Parents: true, Neighbours: 2}, 1},
+		"phrase":    {`"delta line3"`, llmemory.SearchOptions{}, 1},
+		"relaxed":   {`"line3 delta"`, llmemory.SearchOptions{}, 10},
+		"nothing":   {"unheard", llmemory.SearchOptions{}, 0},
+	} {
+		for _, state := range []string{"first", "again"} {
+			c.measure(t, func() error {
+				r, err := ws.Search(t.Context(), s.query, &s.options)
+				if err == nil && len(r.Hits) != s.hits {
+					return fmt.Errorf("%s: %d hits, want %d", name, len(r.Hits), s.hits)
+				}
+				return err
+			})
+			if c.trips > 3 {
+				t.Errorf("%s, %s: %d round trips, want at most 3", name, state, c.trips)
+			}
+		}
+	}
+}
+
+func TestHostTransaction(t *testing.T) {
+	t.Parallel()
+	mem, store, _ := openTraced(t)
+	pool := store.DB().Pool().Pgx()
+	if _, err := pool.Exec(t.Context(), `CREATE TABLE host (id int)`); err != nil {
+		t.Fatal(err)
+	}
+	for _, commit := range []bool{false, true} {
+		tx, err := pool.Begin(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ws := mem.On(store.WithTx(tx)).Owner("o")
+		if _, err := tx.Exec(t.Context(), `INSERT INTO host VALUES (1)`); err != nil {
+			t.Fatal(err)
+		}
+		a, err := ws.Add(t.Context(), llmemory.Document{Key: "1", Content: "epsilon"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		// A refusal inside leaves the host's transaction usable.
+		if _, err := ws.Add(t.Context(), llmemory.Document{Key: "1", Content: "other", IfExists: llmemory.Refuse}); !errors.Is(err, llmemory.ErrConflict) {
+			t.Errorf("taken identity: %v", err)
+		}
+		if r, err := ws.Search(t.Context(), "epsilon", nil); err != nil || len(r.Hits) != 1 {
+			t.Errorf("search inside: %v", err)
+		}
+		if _, err := mem.Owner("o").Get(t.Context(), a.DocumentID); !errors.Is(err, llmemory.ErrNotFound) {
+			t.Errorf("outside, before the end: %v", err)
+		}
+		end := tx.Rollback
+		if commit {
+			end = tx.Commit
+		}
+		if err := end(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		_, err = mem.Owner("o").Get(t.Context(), a.DocumentID)
+		if commit != (err == nil) {
+			t.Errorf("committed %t: %v", commit, err)
+		}
+		var rows int
+		if err := pool.QueryRow(t.Context(), `SELECT count(*) FROM host`).Scan(&rows); err != nil || commit != (rows == 1) {
+			t.Errorf("committed %t: %d rows of the host's (%v)", commit, rows, err)
+		}
+	}
+}
+
+// Whatever is done through a borrowed pool, nothing stays on its connections.
+func TestBorrowedConnectionsStayClean(t *testing.T) {
+	t.Parallel()
+	_, store, _ := openTraced(t)
+	config := store.DB().Pool().Pgx().Config().Copy()
+	config.MaxConns = 1
+	config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheStatement
+	pool, err := pgdbm.Open(t.Context(), pgdbm.Config{Pgx: config})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	borrowed := pgdbm.Wrap(pool.Pgx(), nil)
+	state := func() string {
+		var s string
+		conn, err := pool.Pgx().Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Release()
+		err = conn.QueryRow(t.Context(), `SELECT pg_backend_pid()::text
+			|| coalesce((SELECT string_agg(name || '=' || setting, ' ' ORDER BY name) FROM pg_settings WHERE source = 'session'), '')
+			|| (SELECT count(*) FROM pg_prepared_statements)::text
+			|| (SELECT count(*) FROM pg_listening_channels())::text
+			|| (SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory')::text
+			|| (SELECT count(*) FROM pg_class WHERE relpersistence = 't')::text`, pgx.QueryExecModeExec).Scan(&s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	before := state()
+	guest, err := postgres.New(t.Context(), borrowed.Schema(`Select "x"`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mem, err := llmemory.New(guest, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ws := mem.Owner("o")
+	a, err := ws.Add(t.Context(), llmemory.Document{Name: "n", Content: "zeta"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := ws.Search(t.Context(), "zeta", nil); err != nil || len(r.Hits) != 1 {
+		t.Fatalf("search: %v", err)
+	}
+	if _, err := ws.List(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ws.Delete(t.Context(), a.DocumentID); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := mem.Maintain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := guest.Close(); err != nil {
+		t.Fatal(err)
+	}
+	borrowed.Close()
+	if after := state(); after != before {
+		t.Errorf("the connection was %q, is %q", before, after)
+	}
+}
