@@ -31,8 +31,8 @@ eval: build ## measure retrieval quality over a collection: make eval DATA=dir (
 	@test -n "$(DATA)" || { echo 'which collection? make eval DATA=dir (corpus.jsonl, queries.jsonl, qrels.tsv)' >&2; exit 2; }
 	bin/llmemory eval $(EVALFLAGS) "$(DATA)"
 
-soak: ## run the long tests (up to 4 hours) against a private PostgreSQL
-	@SOAK=1 scripts/test.sh -tags soak -timeout 4h $(TESTFLAGS) $(PKG)
+soak: ## run all tests in their long form, up to 4 hours (PKG=…, TESTFLAGS=…)
+	@SOAK=1 scripts/test.sh -timeout 4h $(TESTFLAGS) $(PKG)
 
 clean: ## remove what the other targets built
 	rm -rf bin

@@ -23,7 +23,7 @@ var layers = [][]string{
 	0: {
 		"internal/analysis", "internal/bm25", "internal/fusion", "internal/migrate", "internal/modelfile", "internal/nn",
 		"internal/openaiapi", "internal/postings", "internal/retry", "internal/sqlfile", "internal/vec", "internal/wordpiece",
-		"eval/smallset", "internal/gotest", "internal/layering", "internal/pgproxy",
+		"eval/smallset", "internal/gotest", "internal/layering", "internal/pgproxy", "internal/soak",
 	},
 	1: {"chunk", "embedding", "eval", "expand", "extract", "pgdbm", "rerank"},
 	2: {"embedding/...", "expand/...", "extract/...", "pgdbm/pgtest", "rerank/..."},
@@ -44,7 +44,7 @@ var sideways = map[[2]string]bool{
 
 // testOnly are packages that help tests; the tests of any lower package may
 // import them too, programs may not.
-var testOnly = []string{"pgdbm/pgtest", "internal/pgproxy", "store/storetest", "llmemorytest", "embedding/embedtest"}
+var testOnly = []string{"pgdbm/pgtest", "internal/pgproxy", "internal/soak", "store/storetest", "llmemorytest", "embedding/embedtest"}
 
 // testPrograms are the only programs outside tests that may import testOnly.
 var testPrograms = []string{"internal/bench", "internal/pgrun"}

@@ -13,7 +13,7 @@
 //
 //	STORETEST_SEED  seed of all random choices
 //	STORETEST_OPS   operations of the random history
-//	STORETEST_SOAK  a number that multiplies the length of histories and races
+//	SOAK=1          histories and races are ten times as long
 package storetest
 
 import (
@@ -25,6 +25,7 @@ import (
 	"testing"
 
 	"github.com/llmemory/llmemory"
+	"github.com/llmemory/llmemory/internal/soak"
 )
 
 // Options adapt the suite to a driver or to a way of opening it. The zero value is the full suite.
@@ -45,7 +46,7 @@ func Run(t *testing.T, open func(tb testing.TB) llmemory.Store) { RunWith(t, ope
 
 // RunWith runs the suite with options.
 func RunWith(t *testing.T, open func(tb testing.TB) llmemory.Store, o Options) {
-	s := &suite{open: open, Options: o, shared: open(t), soak: number(t, "STORETEST_SOAK", 1)}
+	s := &suite{open: open, Options: o, shared: open(t)}
 	groups := []struct {
 		name  string
 		cases []testCase
@@ -93,7 +94,6 @@ type suite struct {
 	Options
 	open   func(testing.TB) llmemory.Store
 	shared llmemory.Store
-	soak   int
 }
 
 // scale returns how long a history or race is to be.
@@ -101,7 +101,7 @@ func (s *suite) scale(full, brief int) int {
 	if s.Brief {
 		full = brief
 	}
-	return full * s.soak
+	return full * soak.Pick(1, 10)
 }
 
 // number reads a number from the environment.
