@@ -15,6 +15,7 @@ import (
 func (s *suite) indexCases() []testCase {
 	return []testCase{
 		{name: "Folding", run: s.testFolding},
+		{name: "Exact", run: s.testExact},
 		{name: "Purge", run: s.testPurge},
 		{name: "Merge", run: s.testMerge},
 		{name: "Run", run: s.testRun},
