@@ -51,6 +51,14 @@ func (m ModelInfo) Identity() string {
 	return fmt.Sprintf("%s/%s/%d/%s", m.Provider, m.Model, m.Dimensions, hex.EncodeToString(h.Sum(nil)[:6]))
 }
 
+// Prefix returns what the embedder puts before texts of a role.
+func (m ModelInfo) Prefix(role Role) string {
+	if role == Query {
+		return m.QueryPrefix
+	}
+	return m.PassagePrefix
+}
+
 // Embedder turns texts into vectors. Implementations are safe for concurrent use.
 //
 // Embed returns one vector per text, in the order of the texts, each finite, not all zero, and of the same length; with no
@@ -76,11 +84,6 @@ func (f Func) Model() ModelInfo { return f.Info }
 // Embed calls Call.
 func (f Func) Embed(ctx context.Context, role Role, texts []string) ([][]float32, error) {
 	return f.Call(ctx, role, texts)
-}
-
-// TokenCounter is implemented by embedders that know how their model counts tokens. See [CountTokens].
-type TokenCounter interface {
-	CountTokens(text string) int
 }
 
 // Unwrapper is implemented by decorators: Unwrap returns the embedder inside.
