@@ -144,17 +144,17 @@ func (c *conditions) operator(op string, path []string, value any) error {
 		sign := map[string]string{"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}[op]
 		switch v := value.(type) {
 		case json.Number:
-			fmt.Fprintf(&c.sql, "CASE WHEN jsonb_typeof(%s) = 'number' THEN (%s #>> '{}')::numeric %s %s::text::numeric ELSE false END",
+			fmt.Fprintf(&c.sql, "CASE WHEN jsonb_typeof(%s) = 'number' THEN (%s #>> '{}'::text[])::numeric %s %s::text::numeric ELSE false END",
 				x, x, sign, c.arg(string(v)))
 		case string:
-			fmt.Fprintf(&c.sql, `CASE WHEN jsonb_typeof(%s) = 'string' THEN (%s #>> '{}') COLLATE "C" %s %s::text ELSE false END`,
+			fmt.Fprintf(&c.sql, `CASE WHEN jsonb_typeof(%s) = 'string' THEN (%s #>> '{}'::text[]) COLLATE "C" %s %s::text ELSE false END`,
 				x, x, sign, c.arg(v))
 		default:
 			return fmt.Errorf("%w: %s of %T", llmemory.ErrInvalid, op, value)
 		}
 	case "prefix":
 		s, _ := value.(string)
-		fmt.Fprintf(&c.sql, "CASE WHEN jsonb_typeof(%s) = 'string' THEN starts_with(%s #>> '{}', %s::text) ELSE false END", x, x, c.arg(s))
+		fmt.Fprintf(&c.sql, "CASE WHEN jsonb_typeof(%s) = 'string' THEN starts_with(%s #>> '{}'::text[], %s::text) ELSE false END", x, x, c.arg(s))
 	case "contains":
 		v, err := c.json(value)
 		if err != nil {
@@ -162,7 +162,7 @@ func (c *conditions) operator(op string, path []string, value any) error {
 		}
 		fmt.Fprintf(&c.sql, "CASE jsonb_typeof(%s) WHEN 'array' THEN EXISTS (SELECT FROM jsonb_array_elements(%s) e WHERE e = %s)", x, x, v)
 		if s, ok := value.(string); ok {
-			fmt.Fprintf(&c.sql, " WHEN 'string' THEN strpos(%s #>> '{}', %s::text) > 0", x, c.arg(s))
+			fmt.Fprintf(&c.sql, " WHEN 'string' THEN strpos(%s #>> '{}'::text[], %s::text) > 0", x, c.arg(s))
 		}
 		c.sql.WriteString(" ELSE false END")
 	default:

@@ -38,10 +38,10 @@ SELECT (SELECT count(*) FROM {{tables.documents}} WHERE owner_id = $1),
        (SELECT count(*) FROM {{tables.document_chunks}} WHERE owner_id = $1 AND level > 0),
        (SELECT coalesce(sum(bytes), 0)::bigint FROM {{tables.documents}} WHERE owner_id = $1),
        (SELECT coalesce(sum(tokens), 0)::bigint FROM {{tables.documents}} WHERE owner_id = $1),
-       (SELECT count(DISTINCT id_at_origin) FROM {{tables.documents}} WHERE owner_id = $1),
-       (SELECT coalesce(jsonb_object_agg(document_type, n), '{}')
+       (SELECT pg_catalog.count(DISTINCT id_at_origin) FROM {{tables.documents}} WHERE owner_id = $1),
+       (SELECT coalesce(pg_catalog.jsonb_object_agg(document_type, n), '{}')
           FROM (SELECT document_type, count(*) AS n FROM {{tables.documents}} WHERE owner_id = $1 GROUP BY 1) t),
-       (SELECT coalesce(jsonb_object_agg(language, n), '{}')
+       (SELECT coalesce(pg_catalog.jsonb_object_agg(language, n), '{}')
           FROM (SELECT language, sum(leaves) AS n FROM {{tables.documents}} WHERE owner_id = $1 GROUP BY 1) t),
        (SELECT min(created_at) FROM {{tables.documents}} WHERE owner_id = $1),
        (SELECT max(updated_at) FROM {{tables.documents}} WHERE owner_id = $1),

@@ -1,3 +1,6 @@
+-- Functions that take any type carry their schema here and in the other files: a function of the same name for one type, in any
+-- schema of search_path, would be preferred. (unnest with several arguments is the parser's own.)
+
 -- name: lock_owner
 -- Takes the owner's write lock, making the row if there is none. When two first edits meet, the loser sees no row and asks again.
 WITH made AS (
@@ -18,9 +21,10 @@ CROSS JOIN LATERAL (
     SELECT * FROM {{tables.documents}} WHERE owner_id = $1 AND id_at_origin = want.origin AND document_key = want.key OFFSET 0
 ) d
 LEFT JOIN LATERAL (
-    SELECT array_agg(chunk_id::text), array_agg(coalesce(parent_id::text, '')), array_agg(level), array_agg(position),
-           array_agg(start_byte), array_agg(end_byte), array_agg(tokens), array_agg(coalesce(ordinal, 0)), array_agg(length),
-           array_agg(input_hash), array_agg(heading), array_agg(lead)
+    SELECT pg_catalog.array_agg(chunk_id::text), pg_catalog.array_agg(coalesce(parent_id::text, '')), pg_catalog.array_agg(level),
+           pg_catalog.array_agg(position), pg_catalog.array_agg(start_byte), pg_catalog.array_agg(end_byte),
+           pg_catalog.array_agg(tokens), pg_catalog.array_agg(coalesce(ordinal, 0)), pg_catalog.array_agg(length),
+           pg_catalog.array_agg(input_hash), pg_catalog.array_agg(heading), pg_catalog.array_agg(lead)
     FROM {{tables.document_chunks}}
     WHERE owner_id = $1 AND document_id = d.document_id
 ) c ON true
@@ -31,9 +35,10 @@ SELECT document_id::text, id_at_origin, document_key, document_name, document_ty
        content_hash, bytes, tokens, leaves, tail, version, created_at, updated_at, c.*
 FROM {{tables.documents}} d
 LEFT JOIN LATERAL (
-    SELECT array_agg(chunk_id::text), array_agg(coalesce(parent_id::text, '')), array_agg(level), array_agg(position),
-           array_agg(start_byte), array_agg(end_byte), array_agg(tokens), array_agg(coalesce(ordinal, 0)), array_agg(length),
-           array_agg(input_hash), array_agg(heading), array_agg(lead)
+    SELECT pg_catalog.array_agg(chunk_id::text), pg_catalog.array_agg(coalesce(parent_id::text, '')), pg_catalog.array_agg(level),
+           pg_catalog.array_agg(position), pg_catalog.array_agg(start_byte), pg_catalog.array_agg(end_byte),
+           pg_catalog.array_agg(tokens), pg_catalog.array_agg(coalesce(ordinal, 0)), pg_catalog.array_agg(length),
+           pg_catalog.array_agg(input_hash), pg_catalog.array_agg(heading), pg_catalog.array_agg(lead)
     FROM {{tables.document_chunks}}
     WHERE owner_id = $1 AND document_id = d.document_id
 ) c ON true
@@ -45,9 +50,10 @@ SELECT document_id::text, id_at_origin, document_key, document_name, document_ty
        content_hash, bytes, tokens, leaves, tail, version, created_at, updated_at, c.*
 FROM {{tables.documents}} d
 LEFT JOIN LATERAL (
-    SELECT array_agg(chunk_id::text), array_agg(coalesce(parent_id::text, '')), array_agg(level), array_agg(position),
-           array_agg(start_byte), array_agg(end_byte), array_agg(tokens), array_agg(coalesce(ordinal, 0)), array_agg(length),
-           array_agg(input_hash), array_agg(heading), array_agg(lead)
+    SELECT pg_catalog.array_agg(chunk_id::text), pg_catalog.array_agg(coalesce(parent_id::text, '')), pg_catalog.array_agg(level),
+           pg_catalog.array_agg(position), pg_catalog.array_agg(start_byte), pg_catalog.array_agg(end_byte),
+           pg_catalog.array_agg(tokens), pg_catalog.array_agg(coalesce(ordinal, 0)), pg_catalog.array_agg(length),
+           pg_catalog.array_agg(input_hash), pg_catalog.array_agg(heading), pg_catalog.array_agg(lead)
     FROM {{tables.document_chunks}}
     WHERE owner_id = $1 AND document_id = d.document_id
 ) c ON true

@@ -17,7 +17,7 @@ ORDER BY low;
 WITH wanted AS MATERIALIZED (
     SELECT DISTINCT s.segment_id, p.first_term
     FROM {{tables.text_segments}} s
-    CROSS JOIN unnest($2::text[]) AS t (term)
+    CROSS JOIN pg_catalog.unnest($2::text[]) AS t (term)
     CROSS JOIN LATERAL (
         SELECT first_term FROM {{tables.text_postings}}
         WHERE owner_id = $1 AND segment_id = s.segment_id AND first_term <= t.term
@@ -37,7 +37,7 @@ CROSS JOIN LATERAL (
 WITH wanted AS MATERIALIZED (
     SELECT DISTINCT s.segment_id, p.first_term
     FROM {{tables.text_segments}} s
-    CROSS JOIN unnest($2::text[]) AS t (term)
+    CROSS JOIN pg_catalog.unnest($2::text[]) AS t (term)
     CROSS JOIN LATERAL (
         SELECT first_term FROM {{tables.text_postings}}
         WHERE owner_id = $1 AND segment_id = s.segment_id AND first_term <= t.term
@@ -115,7 +115,7 @@ LIMIT $2;
 -- Each stage after the first is run only if the stages before it let too few pass.
 WITH head AS MATERIALIZED (
     SELECT w.ordinal
-    FROM unnest($2::bigint[]) AS w (ordinal)
+    FROM pg_catalog.unnest($2::bigint[]) AS w (ordinal)
     CROSS JOIN LATERAL (
         SELECT document_id FROM {{tables.document_chunks}} WHERE owner_id = $1 AND ordinal = w.ordinal OFFSET 0
     ) c
@@ -125,7 +125,7 @@ WITH head AS MATERIALIZED (
     WHERE true /*condition*/
 ), middle AS MATERIALIZED (
     SELECT w.ordinal
-    FROM unnest($3::bigint[]) AS w (ordinal)
+    FROM pg_catalog.unnest($3::bigint[]) AS w (ordinal)
     CROSS JOIN LATERAL (
         SELECT document_id FROM {{tables.document_chunks}} WHERE owner_id = $1 AND ordinal = w.ordinal OFFSET 0
     ) c
@@ -135,7 +135,7 @@ WITH head AS MATERIALIZED (
     WHERE (SELECT count(*) FROM head) < $5 /*condition*/
 ), rest AS MATERIALIZED (
     SELECT w.ordinal
-    FROM unnest($4::bigint[]) AS w (ordinal)
+    FROM pg_catalog.unnest($4::bigint[]) AS w (ordinal)
     CROSS JOIN LATERAL (
         SELECT document_id FROM {{tables.document_chunks}} WHERE owner_id = $1 AND ordinal = w.ordinal OFFSET 0
     ) c
