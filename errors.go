@@ -25,7 +25,8 @@ var (
 	ErrCommitUnknown = errors.New("outcome of the commit is unknown")
 	// ErrClosed is returned by every call after Close.
 	ErrClosed = errors.New("closed")
-	// ErrCorrupt is returned when stored bytes do not decode. It is never repaired in silence.
+	// ErrCorrupt is returned when what is stored is damaged: bytes that do not decode, parts of the index or tables that are gone.
+	// It is never repaired in silence.
 	ErrCorrupt = errors.New("corrupt data")
 )
 

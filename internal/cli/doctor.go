@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
 	"github.com/llmemory/llmemory"
@@ -189,21 +190,35 @@ var tables = []string{"document_chunks", "document_owners", "documents", "text_p
 
 func examineRights(ctx context.Context, db *pgdbm.DB) check {
 	c := check{Name: "rights", Status: checkOK, Detail: "this role may read and write the tables"}
-	var missing []string
-	for _, table := range tables {
-		var ok bool
-		err := db.QueryRow(ctx, `SELECT count(*) = 4 FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS r
-			WHERE has_table_privilege('{{tables.`+table+`}}', r)`).Scan(&ok)
-		if err != nil {
-			c.Status, c.Detail = checkFail, err.Error()
-			return c
-		}
-		if !ok {
-			missing = append(missing, table)
-		}
+	rows, err := db.Query(ctx, `SELECT want.name, c.oid IS NOT NULL, coalesce(has_table_privilege(c.oid, 'SELECT')
+			AND has_table_privilege(c.oid, 'INSERT') AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE'), false)
+		FROM pg_catalog.unnest($2::text[]) AS want (name)
+		LEFT JOIN pg_catalog.pg_class c ON c.relname = want.name
+			AND c.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1)
+		ORDER BY 1`, db.SchemaName(), tables)
+	if err != nil {
+		return check{c.Name, checkFail, err.Error(), ""}
 	}
-	if missing != nil {
-		c.Status, c.Detail = checkFail, "this role may not read and write "+strings.Join(missing, ", ")
+	var gone, denied []string
+	var name string
+	var exists, may bool
+	_, err = pgx.ForEachRow(rows, []any{&name, &exists, &may}, func() error {
+		switch {
+		case !exists:
+			gone = append(gone, name)
+		case !may:
+			denied = append(denied, name)
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		c.Status, c.Detail = checkFail, err.Error()
+	case gone != nil:
+		c.Status, c.Detail = checkFail, "the tables are gone: "+strings.Join(gone, ", ")
+		c.Hint = "restore them from a backup, or drop the schema to start anew"
+	case denied != nil:
+		c.Status, c.Detail = checkFail, "this role may not read and write "+strings.Join(denied, ", ")
 		c.Hint = "run what \"llmemory migrate grants --role ROLE\" prints as the tables' owner"
 	}
 	return c

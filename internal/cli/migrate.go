@@ -38,7 +38,7 @@ func (a *app) migrateCommand() *cobra.Command {
 		a.command("status", "List the migrations and their states", "Writes nothing.", cobra.NoArgs, a.migrateStatus),
 		a.command("plan", "Print the SQL that \"up\" would run", "Writes nothing.", cobra.NoArgs, a.migratePlan),
 		a.command("verify", "Check that the schema is as it should be",
-			"Fails if a migration is pending, changed or missing, or an index is invalid.\nWrites nothing.", cobra.NoArgs, a.migrateVerify),
+			"Fails if a migration is pending, changed or missing, a table is gone, or an index is\ninvalid. Writes nothing.", cobra.NoArgs, a.migrateVerify),
 		a.command("down [VERSION]", "Undo migrations, deleting what they made",
 			"Undoes all migrations above VERSION, or the newest one. Tables and the documents in\nthem are lost. It asks first; "+
 				"without a terminal to ask on it needs --yes.", cobra.MaximumNArgs(1), a.migrateDown),
@@ -157,12 +157,12 @@ func (a *app) migratePlan(ctx context.Context, _ []string) error {
 }
 
 func (a *app) migrateVerify(ctx context.Context, _ []string) error {
-	db, m, closer, err := a.migrator(ctx)
+	db, closer, err := a.handle(ctx)
 	if err != nil {
 		return err
 	}
 	defer closer()
-	if err := m.Verify(ctx); err != nil {
+	if err := postgres.Verify(ctx, db); err != nil {
 		return err
 	}
 	if a.opts.json {

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/llmemory/llmemory"
 	"github.com/llmemory/llmemory/internal/sqlfile"
 	"github.com/llmemory/llmemory/pgdbm"
@@ -37,29 +35,31 @@ func Migrate(ctx context.Context, db *pgdbm.DB) ([]pgdbm.Migration, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := refuseStrangers(ctx, db, m); err != nil {
+	pending, err := inspect(ctx, db, m)
+	if err != nil || len(pending) == 0 {
 		return nil, translate(err)
 	}
 	applied, err := m.Up(ctx)
 	return applied, translate(err)
 }
 
-func migrate(ctx context.Context, db *pgdbm.DB, require bool) error {
-	if err := db.Err(); err != nil {
-		return err
-	}
+// Verify returns an error unless the schema of db is as the migrations leave it: none pending, changed or missing, every table
+// there, no index invalid. It writes nothing.
+func Verify(ctx context.Context, db *pgdbm.DB) error {
 	m, err := Migrations(db)
 	if err != nil {
 		return err
 	}
-	pending, err := pending(ctx, m)
-	switch {
-	case err != nil:
-		return err
-	case len(pending) == 0:
-		return nil
+	if _, err := inspect(ctx, db, m); err != nil {
+		return translate(err)
 	}
-	if err := refuseStrangers(ctx, db, m); err != nil {
+	return translate(m.Verify(ctx))
+}
+
+// ready brings the schema up to date with m, or fails and says what to do.
+func ready(ctx context.Context, db *pgdbm.DB, m *pgdbm.Migrator, require bool) error {
+	pending, err := inspect(ctx, db, m)
+	if err != nil || len(pending) == 0 {
 		return err
 	}
 	if require {
@@ -69,42 +69,52 @@ func migrate(ctx context.Context, db *pgdbm.DB, require bool) error {
 	return err
 }
 
-// pending returns the files that are to be applied, after checking those that were.
-func pending(ctx context.Context, m *pgdbm.Migrator) ([]string, error) {
+// inspect returns the files that are to be applied. It fails if the files and what was applied do not go together, or if the place
+// cannot be used: the database has another encoding, the schema holds tables of our names that our migrations did not make, or
+// lacks some that they made. It writes nothing.
+//
+// Another process may be migrating just now, and tables come with their record. So tables that must be there are looked for after
+// the record was seen, and those that may not before.
+func inspect(ctx context.Context, db *pgdbm.DB, m *pgdbm.Migrator) (pending []string, err error) {
+	if err := db.Err(); err != nil {
+		return nil, err
+	}
 	plan, err := m.Plan(ctx)
+	if pgdbm.IsPrivilege(err) {
+		err = fmt.Errorf("%w; `llmemory migrate grants --role ROLE` prints all that it needs", err)
+	}
 	if err != nil {
 		return nil, err
 	}
-	var files []string
 	for _, p := range plan {
-		files = append(files, p.File)
+		pending = append(pending, p.File)
 	}
-	return files, nil
-}
-
-// refuseStrangers fails if the schema has tables of our names that our migrations did not make. Another process may be migrating
-// just now, so the tables are looked at before the records: tables of ours come with their record.
-func refuseStrangers(ctx context.Context, db *pgdbm.DB, m *pgdbm.Migrator) error {
+	var encoding string
 	var found []string
-	rows, err := db.Query(ctx, `SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-		WHERE n.nspname = $1 AND c.relname = ANY ($2::text[]) ORDER BY 1`, db.SchemaName(), tables)
-	if err != nil {
-		return err
-	}
-	if found, err = pgx.CollectRows(rows, pgx.RowTo[string]); err != nil {
-		return err
-	}
-	if len(found) == 0 {
-		return nil
+	err = db.QueryRow(ctx, `SELECT pg_catalog.current_setting('server_encoding'), ARRAY(SELECT c.relname::text
+		FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+		WHERE n.nspname = $1 AND c.relname = ANY ($2::text[]) ORDER BY 1)`, db.SchemaName(), tables).Scan(&encoding, &found)
+	switch {
+	case err != nil:
+		return nil, err
+	case encoding != "UTF8":
+		return nil, &llmemory.InvalidError{Field: "database", Rule: fmt.Sprintf("its encoding is %s, which cannot hold every text; "+
+			"make one with CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0", encoding)}
+	case len(pending) == 0 && len(found) < len(tables):
+		gone := slices.DeleteFunc(slices.Clone(tables), func(t string) bool { return slices.Contains(found, t) })
+		return nil, fmt.Errorf("%w: schema %q lacks tables that its migrations made (%s); restore them from a backup, or drop the schema "+
+			"to start anew", llmemory.ErrCorrupt, db.SchemaName(), strings.Join(gone, ", "))
+	case len(pending) == 0 || len(found) == 0:
+		return pending, nil
 	}
 	status, err := m.Status(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if slices.ContainsFunc(status, func(s pgdbm.Migration) bool { return s.State != pgdbm.MigrationPending }) {
-		return nil
+		return pending, nil
 	}
-	return &llmemory.InvalidError{Field: "schema", Rule: fmt.Sprintf("%q already has tables that llmemory did not make (%s); "+
+	return nil, &llmemory.InvalidError{Field: "schema", Rule: fmt.Sprintf("%q already has tables that llmemory did not make (%s); "+
 		"nothing was changed: choose another schema (Options.Schema, --schema, or pool.Schema)", db.SchemaName(), strings.Join(found, ", "))}
 }
 

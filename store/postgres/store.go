@@ -99,7 +99,16 @@ func New(ctx context.Context, db *pgdbm.DB, opts *Options) (*Store, error) {
 	if opts != nil {
 		o = *opts
 	}
-	if err := migrate(ctx, db, o.RequireMigrated); err != nil {
+	m, err := Migrations(db)
+	if err != nil {
+		return nil, err
+	}
+	return start(ctx, db, m, o)
+}
+
+// start is New with the migrations given.
+func start(ctx context.Context, db *pgdbm.DB, m *pgdbm.Migrator, o Options) (*Store, error) {
+	if err := ready(ctx, db, m, o.RequireMigrated); err != nil {
 		return nil, translate(err)
 	}
 	sql, err := statements()
@@ -343,10 +352,11 @@ func (s *Store) Backlog(ctx context.Context, p llmemory.BacklogParams) ([]string
 func (s *Store) Info(ctx context.Context) (*llmemory.Info, error) {
 	info := &llmemory.Info{Engine: "postgres", Place: s.db.SchemaName(), Details: map[string]string{}}
 	err := s.read(ctx, func(b *pgdbm.Batch) {
-		b.Queue(`SELECT current_setting('server_version'), current_database(), current_user::text,
-			coalesce((SELECT e.extversion || ' in schema ' || n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+		b.Queue(`SELECT pg_catalog.current_setting('server_version'), pg_catalog.current_database(), current_user::text,
+			coalesce((SELECT e.extversion || ' in schema ' || n.nspname::text
+				FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
 				WHERE e.extname = 'vector'), ''),
-			coalesce((SELECT default_version FROM pg_available_extensions WHERE name = 'vector'), '')`).Row(func(row pgx.Row) error {
+			coalesce((SELECT default_version FROM pg_catalog.pg_available_extensions WHERE name = 'vector'), '')`).Row(func(row pgx.Row) error {
 			var database, user, vector, available string
 			if err := row.Scan(&info.Version, &database, &user, &vector, &available); err != nil {
 				return err
