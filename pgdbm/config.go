@@ -104,6 +104,8 @@ func (c Config) poolConfig() (*pgxpool.Config, error) {
 		var err error
 		if pc, err = pgxpool.ParseConfig(c.URL); err != nil {
 			faults = append(faults, parseError(c.URL, err))
+		} else if misread(c.URL) {
+			faults = append(faults, errNotURL)
 		}
 	}
 	if c.MinConns < 0 {
@@ -177,17 +179,42 @@ func (c Config) settings() []setting {
 	}
 }
 
+func isURL(dsn string) bool {
+	return strings.HasPrefix(dsn, "postgres://") || strings.HasPrefix(dsn, "postgresql://")
+}
+
+var errNotURL = errors.New("URL is not a valid URL (special characters of a password must be percent-encoded, see url.UserPassword)")
+
+// misread reports whether a URL has the mark of a password with an @ or / that
+// was not encoded: an @ behind the one that ends user and password for libpq. The
+// host is then a part of the password, and the error of connecting would show it.
+func misread(dsn string) bool {
+	if !isURL(dsn) {
+		return false
+	}
+	_, rest, _ := strings.Cut(dsn, "://")
+	if i := strings.IndexAny(rest, "@/"); i >= 0 && rest[i] == '@' {
+		rest = rest[i+1:]
+	}
+	place, query, _ := strings.Cut(rest, "?")
+	for pair := range strings.SplitSeq(query, "&") {
+		if key, _, _ := strings.Cut(pair, "="); strings.Contains(key, "@") {
+			return true
+		}
+	}
+	return strings.Contains(place, "@")
+}
+
 // parseError says what is wrong with a connection string without any part of
 // it that could be a password. pgx's error carries the whole string in a public
 // field, and the error of net/url quotes whatever it stumbled over, so neither
 // is wrapped.
 func parseError(dsn string, err error) error {
-	const hint = "special characters of a password must be percent-encoded, see url.UserPassword"
 	secrets := []string{}
-	if strings.HasPrefix(dsn, "postgres://") || strings.HasPrefix(dsn, "postgresql://") {
+	if isURL(dsn) {
 		u, urlErr := url.Parse(dsn)
-		if urlErr != nil {
-			return errors.New("URL is not a valid URL (" + hint + ")")
+		if urlErr != nil || misread(dsn) {
+			return errNotURL
 		}
 		if password, ok := u.User.Password(); ok {
 			secrets = append(secrets, password, url.QueryEscape(password), strings.TrimPrefix(u.User.String(), u.User.Username()+":"))

@@ -101,7 +101,7 @@ func (p *Pool) DefaultSchema(ctx context.Context) (*DB, error) {
 			return nil, err
 		}
 		if name == nil {
-			return nil, fmt.Errorf("pgdbm: %w: the connection has no default schema, search_path names none that exists", ErrSchemaName)
+			return nil, fmt.Errorf("pgdbm: %w: there is no default schema, as search_path names none that exists and that the role may use; name one", ErrSchemaName)
 		}
 		p.defaultSchema = *name
 	}

@@ -122,8 +122,12 @@ func (d *driver) Inspect(ctx context.Context, module string) (st migrate.State, 
 	}
 	st.Applied, err = applied(ctx, d.db, module)
 	if IsPrivilege(err) {
-		schema := sqlfile.Quote(d.db.schema)
-		err = fmt.Errorf("%w; an administrator can run: GRANT USAGE ON SCHEMA %s TO role; GRANT SELECT ON %s.schema_migrations TO role", err, schema, schema)
+		role, schema := "role", sqlfile.Quote(d.db.schema)
+		var name string
+		if d.db.QueryRow(ctx, "SELECT current_user::text").Scan(&name) == nil {
+			role = sqlfile.Quote(name)
+		}
+		err = fmt.Errorf("%w; an administrator can run: GRANT USAGE ON SCHEMA %s TO %s; GRANT SELECT ON %[2]s.schema_migrations TO %[3]s", err, schema, role)
 	}
 	return st, err
 }

@@ -447,6 +447,30 @@ func TestPasswordsAreNotInErrors(t *testing.T) {
 	}
 }
 
+// Nor does a URL whose password was not encoded: libpq takes its first @ or / for
+// an end, and connecting would show a part of it as the name of a host. The error
+// says what to do.
+func TestPasswordsNotEncoded(t *testing.T) {
+	t.Parallel()
+	const want = "pgdbm: invalid configuration: URL is not a valid URL (special characters of a password must be percent-encoded, see url.UserPassword)"
+	for _, password := range []string{hostile, "a/b", "1/b", "a@b", "a@b/c", "a@b#c", "a@b?c", "a@b?c&d", "a/b?c", "a%b"} {
+		for _, rest := range []string{"@host/db", "@/db?host=/run/postgresql&port=5432", "@host:5432"} {
+			_, err := pgdbm.Open(t.Context(), pgdbm.Config{URL: "postgres://u:" + password + rest, ConnectAttempts: 1})
+			if err == nil || err.Error() != want {
+				t.Errorf("%s%s: got %v", password, rest, err)
+			}
+		}
+	}
+	for _, good := range []string{
+		"postgres://u:a%2Fb@host1:1,host2:2/db%40x?application_name=a@b:c/d", "postgres://%2Frun%2Fpostgresql/db", "postgres://[::1]:5432/db",
+		"postgres://u@/db?host=/run/postgresql", "postgres:///db", "postgres://u:1?b=c#[d]@host/db?user=x@y",
+	} {
+		if err := (pgdbm.Config{URL: good}).Validate(); err != nil {
+			t.Errorf("%s: %v", good, err)
+		}
+	}
+}
+
 func TestOpenRetries(t *testing.T) {
 	t.Parallel()
 	t.Run("a server that starts up", func(t *testing.T) {

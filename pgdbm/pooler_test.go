@@ -82,7 +82,8 @@ func TestMigrateStampedeOfProcesses(t *testing.T) {
 				)
 				for i := range processes {
 					cmd := exec.CommandContext(t.Context(), os.Args[0])
-					cmd.Env = append(os.Environ(), childURL+"="+through)
+					// The race detector would have each process sleep for a second at its end.
+					cmd.Env = append(os.Environ(), childURL+"="+through, "GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE"))
 					cmd.Stdout, cmd.Stderr = &out[i], &stderr[i]
 					wg.Go(func() {
 						if err := cmd.Run(); err != nil {
