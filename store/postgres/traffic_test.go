@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/llmemory/llmemory"
 	"github.com/llmemory/llmemory/chunk"
 	"github.com/llmemory/llmemory/pgdbm"
@@ -194,71 +192,5 @@ func TestHostTransaction(t *testing.T) {
 		if err := pool.QueryRow(t.Context(), `SELECT count(*) FROM host`).Scan(&rows); err != nil || commit != (rows == 1) {
 			t.Errorf("committed %t: %d rows of the host's (%v)", commit, rows, err)
 		}
-	}
-}
-
-// Whatever is done through a borrowed pool, nothing stays on its connections.
-func TestBorrowedConnectionsStayClean(t *testing.T) {
-	t.Parallel()
-	_, store, _ := openTraced(t)
-	config := store.DB().Pool().Pgx().Config().Copy()
-	config.MaxConns = 1
-	config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheStatement
-	pool, err := pgdbm.Open(t.Context(), pgdbm.Config{Pgx: config})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer pool.Close()
-	borrowed := pgdbm.Wrap(pool.Pgx(), nil)
-	state := func() string {
-		var s string
-		conn, err := pool.Pgx().Acquire(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Release()
-		err = conn.QueryRow(t.Context(), `SELECT pg_backend_pid()::text
-			|| coalesce((SELECT string_agg(name || '=' || setting, ' ' ORDER BY name) FROM pg_settings WHERE source = 'session'), '')
-			|| (SELECT count(*) FROM pg_prepared_statements)::text
-			|| (SELECT count(*) FROM pg_listening_channels())::text
-			|| (SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory')::text
-			|| (SELECT count(*) FROM pg_class WHERE relpersistence = 't')::text`, pgx.QueryExecModeExec).Scan(&s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s
-	}
-	before := state()
-	guest, err := postgres.New(t.Context(), borrowed.Schema(`Select "x"`), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	mem, err := llmemory.New(guest, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ws := mem.Owner("o")
-	a, err := ws.Add(t.Context(), llmemory.Document{Name: "n", Content: "zeta"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r, err := ws.Search(t.Context(), "zeta", nil); err != nil || len(r.Hits) != 1 {
-		t.Fatalf("search: %v", err)
-	}
-	if _, err := ws.List(t.Context(), nil); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := ws.Delete(t.Context(), a.DocumentID); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := mem.Maintain(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := guest.Close(); err != nil {
-		t.Fatal(err)
-	}
-	borrowed.Close()
-	if after := state(); after != before {
-		t.Errorf("the connection was %q, is %q", before, after)
 	}
 }
