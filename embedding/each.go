@@ -95,8 +95,8 @@ type suspect struct {
 	err  error
 }
 
-// embed deals with a span and tells whether all of it went well. An error ends the run. If the span is known to hold a fault,
-// its call is left out.
+// embed deals with a span and tells whether it went well in one call. An error ends the run. If the span is known to hold a
+// fault, its call is left out.
 func (r *isolation) embed(ctx context.Context, s span, known bool) (bool, error) {
 	n := s.hi - s.lo
 	if !known || n == 1 {
@@ -111,11 +111,10 @@ func (r *isolation) embed(ctx context.Context, s span, known bool) (bool, error)
 	}
 	middle := s.lo + n/2
 	left, err := r.embed(ctx, span{s.lo, middle}, false)
-	if err != nil {
-		return false, err
+	if err == nil {
+		_, err = r.embed(ctx, span{middle, s.hi}, known && left)
 	}
-	right, err := r.embed(ctx, span{middle, s.hi}, known && left)
-	return left && right, err
+	return false, err
 }
 
 // call makes one call. It returns true if all went well, false if something in the span is at fault, and an error if the run has

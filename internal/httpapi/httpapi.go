@@ -179,17 +179,20 @@ func (c *Client) post(ctx context.Context, path string, sent []byte, limit int64
 	return body, nil
 }
 
+// Tidy makes a message of the provider fit for an error: on one line, short, printable, and without the key.
+func (c *Client) Tidy(message string) string { return tidy(message, c.config.Key.Reveal()) }
+
 // failure makes an error of an answer other than 2xx.
 func (c *Client) failure(resp *http.Response) error {
 	e := &Error{Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header, time.Now())}
 	// What cannot be read of an explanation is no reason to hide the status.
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
 	message, code := said(body, resp.Header.Get("Content-Type"))
-	e.Kind, e.Message = kindOf(resp.StatusCode, code), tidy(message, c.config.Key.Reveal())
+	e.Kind, e.Message = kindOf(resp.StatusCode, code), c.Tidy(message)
 	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
 		e.Message = "redirects are not followed"
 		if to, err := resp.Location(); err == nil {
-			e.Message += ", this one leads to " + tidy(to.Host, c.config.Key.Reveal())
+			e.Message += ", this one leads to " + c.Tidy(to.Host)
 		}
 	}
 	return e
