@@ -169,6 +169,43 @@ func TestCommitUnknown(t *testing.T) {
 	})
 }
 
+// A transaction is undone by the loss of its connection as well as by ROLLBACK.
+func TestRollbackOverLostConnection(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	dbURL := pgtest.URL(t)
+	direct := open(t, pgdbm.Config{URL: dbURL})
+	table(t, direct, "s")
+	px := newProxy(t, dbURL)
+	db := open(t, pgdbm.Config{URL: px.url, MaxConns: 1}).Schema("s")
+	tx, err := db.Begin(ctx, nil, nil)
+	must(t, err)
+	run(t, tx, "INSERT INTO {{tables.items}} VALUES (1)")
+	sp, err := tx.Begin(ctx, nil, nil)
+	must(t, err)
+	run(t, sp, "INSERT INTO {{tables.items}} VALUES (2)")
+	px.cut(without("ROLLBACK"), nil)
+	if err := sp.Rollback(ctx); !pgdbm.IsConnection(err) { // what is around it is lost too: not what was asked for
+		t.Errorf("savepoint: %v", err)
+	}
+	if err := tx.Rollback(ctx); err != nil {
+		t.Errorf("after the loss: %v", err)
+	}
+	px.cut(nil, nil)
+	tx, err = db.Begin(ctx, nil, nil)
+	must(t, err)
+	run(t, tx, "INSERT INTO {{tables.items}} VALUES (3)")
+	px.cut(without("ROLLBACK"), nil)
+	if err := tx.Rollback(ctx); err != nil {
+		t.Errorf("lost in the act: %v", err)
+	}
+	px.cut(nil, nil)
+	if n := value[int](t, direct.Schema("s"), "SELECT count(*)::int FROM {{tables.items}}"); n != 0 {
+		t.Errorf("%d rows", n)
+	}
+	unused(t, db.Pool())
+}
+
 // unused fails the test unless all connections come back soon. A closed one
 // counts as used until it is cleaned up.
 func unused(t *testing.T, p *pgdbm.Pool) {

@@ -336,8 +336,9 @@ func (tx *Tx) released(ctx context.Context, out outcome, end *statement) error {
 
 // Rollback undoes the transaction (or what was done since the savepoint). After
 // Commit or Rollback it does nothing, so it may always be deferred. It works
-// with a context that has ended: undoing must not depend on it. For the host's
-// transaction it returns [ErrNotOwned] and does nothing.
+// with a context that has ended: undoing must not depend on it. A connection
+// that is lost meanwhile is no error, since the server undoes the transaction
+// then. For the host's transaction it returns [ErrNotOwned] and does nothing.
 func (tx *Tx) Rollback(ctx context.Context) error {
 	if tx.kind == borrowed {
 		return newError("rollback", "", ErrNotOwned, nil)
@@ -349,7 +350,11 @@ func (tx *Tx) Rollback(ctx context.Context) error {
 	if tx.check("rollback") != nil {
 		return nil // the transaction around it is over, and this with it
 	}
-	return tx.abort(ctx)
+	err := tx.abort(ctx)
+	if tx.kind == owned && tx.conn.IsClosed() {
+		return nil // the server undoes what a lost connection has left open
+	}
+	return err
 }
 
 // abortTimeout bounds the wait for a ROLLBACK whose context has ended. If the
