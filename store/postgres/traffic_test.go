@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/llmemory/llmemory"
@@ -19,13 +20,18 @@ type traffic struct {
 	total      pgdbm.Counter
 	statements int
 	trips      int
+	rows       atomic.Int64
 }
 
-func (c *traffic) Trace(ctx context.Context, e pgdbm.Event) { c.total.Trace(ctx, e) }
+func (c *traffic) Trace(ctx context.Context, e pgdbm.Event) {
+	c.total.Trace(ctx, e)
+	c.rows.Add(e.Rows)
+}
 
 func (c *traffic) measure(t *testing.T, fn func() error) {
 	t.Helper()
 	c.total.Reset()
+	c.rows.Store(0)
 	if err := fn(); err != nil {
 		t.Fatal(err)
 	}
@@ -39,6 +45,24 @@ var lines = chunk.Func{Name: "lines-1", Cut: func(_ context.Context, t chunk.Tex
 	for l := range strings.SplitSeq(t.Content, "\n") {
 		out = append(out, chunk.Piece{Start: at, End: at + len(l), Parent: -1, Tokens: 1})
 		at += len(l) + 1
+	}
+	return out, nil
+}}
+
+// verses makes a leaf of every line that is not empty, and a parent over every two.
+var verses = chunk.Func{Name: "verses-1", Cut: func(_ context.Context, t chunk.Text) ([]chunk.Piece, error) {
+	var out []chunk.Piece
+	at := 0
+	for l := range strings.SplitSeq(t.Content, "\n") {
+		if l != "" {
+			out = append(out, chunk.Piece{Start: at, End: at + len(l), Parent: -1, Tokens: len(strings.Fields(l))})
+		}
+		at += len(l) + 1
+	}
+	leaves := len(out)
+	for i := 0; i+1 < leaves; i += 2 {
+		out[i].Parent, out[i+1].Parent = len(out), len(out)
+		out = append(out, chunk.Piece{Start: out[i].Start, End: out[i+1].End, Level: 1, Parent: -1, Tokens: out[i].Tokens + out[i+1].Tokens})
 	}
 	return out, nil
 }}
@@ -144,6 +168,38 @@ func TestSearchRoundTrips(t *testing.T) {
 				t.Errorf("%s, %s: %d round trips, want at most 3", name, state, c.trips)
 			}
 		}
+	}
+}
+
+// The context that comes with hits is read for the hits, not for the thousands of passages that may be as good as the last of them.
+func TestContextOfTies(t *testing.T) {
+	t.Parallel()
+	_, store, c := openTraced(t)
+	mem, err := llmemory.New(store, &llmemory.Config{Chunker: verses})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ws := mem.Owner("o")
+	for i := range 2 {
+		if _, err := ws.Add(t.Context(), llmemory.Document{Key: fmt.Sprint(i), Language: "en", Content: numbered(500, "theta line%d")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rows := func(options llmemory.SearchOptions) (n int64) {
+		c.measure(t, func() error {
+			r, err := ws.Search(t.Context(), "theta", &options)
+			if err == nil && len(r.Hits) != options.Limit {
+				return fmt.Errorf("%d hits, want %d", len(r.Hits), options.Limit)
+			}
+			return err
+		})
+		return c.rows.Load()
+	}
+	rows(llmemory.SearchOptions{Limit: 1}) // makes the owner's languages known
+	const limit, neighbours = 5, 3
+	plain := rows(llmemory.SearchOptions{Limit: limit})
+	if more := rows(llmemory.SearchOptions{Limit: limit, Parents: true, Neighbours: neighbours}) - plain; more < limit || more > limit*(2+2*neighbours) {
+		t.Errorf("%d more rows for the context of %d hits", more, limit)
 	}
 }
 

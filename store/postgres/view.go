@@ -145,10 +145,10 @@ func (v *view) Hits(ctx context.Context, p llmemory.HitsParams) ([]llmemory.HitR
 	var b pgdbm.Batch
 	b.Queue(s.sql.Get("hits"), p.Owner, ordinals, groups, int64(p.Limit)).Rows(collect(&hits, scanHit))
 	if p.Parents {
-		b.Queue(s.sql.Get("hit_parents"), p.Owner, ordinals, groups).Rows(collect(&parents, scanChunk))
+		b.Queue(s.sql.Get("hit_parents"), p.Owner, ordinals, groups, int64(p.Limit)).Rows(collect(&parents, scanChunk))
 	}
 	if p.Neighbours > 0 {
-		b.Queue(s.sql.Get("hit_neighbours"), p.Owner, ordinals, groups, int32(p.Neighbours)).Rows(collect(&neighbours, scanChunk))
+		b.Queue(s.sql.Get("hit_neighbours"), p.Owner, ordinals, groups, int64(p.Limit), int32(p.Neighbours)).Rows(collect(&neighbours, scanChunk))
 	}
 	if v.tx == nil {
 		tx, err := s.begin(ctx, snapshot)

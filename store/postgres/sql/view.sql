@@ -68,14 +68,19 @@ ORDER BY want.rank, c.chunk_id
 LIMIT $4;
 
 -- name: hit_parents
--- The leaves of the hits' parents, in order: their leads and texts make up the parents' texts.
+-- The leaves of the hits' parents, in order: their leads and texts make up the parents' texts. Of candidates that tie with the last
+-- hit there may be thousands, so the hits are chosen first, as hits does.
 WITH hit AS (
-    SELECT DISTINCT c.parent_id
-    FROM unnest($2::bigint[], $3::integer[]) AS want (ordinal, rank)
-    CROSS JOIN LATERAL (
-        SELECT parent_id FROM {{tables.document_chunks}} WHERE owner_id = $1 AND ordinal = want.ordinal OFFSET 0
+    SELECT DISTINCT parent_id FROM (
+        SELECT c.parent_id
+        FROM unnest($2::bigint[], $3::integer[]) AS want (ordinal, rank)
+        CROSS JOIN LATERAL (
+            SELECT chunk_id, parent_id FROM {{tables.document_chunks}} WHERE owner_id = $1 AND ordinal = want.ordinal OFFSET 0
+        ) c
+        ORDER BY want.rank, c.chunk_id
+        LIMIT $4
     ) c
-    WHERE c.parent_id IS NOT NULL
+    WHERE parent_id IS NOT NULL
 )
 SELECT p.chunk_id::text, p.document_id::text, coalesce(p.parent_id::text, ''), p.level, p.position, p.start_byte, p.end_byte,
        p.tokens, 0::bigint, p.length, p.input_hash, p.heading, p.lead,
@@ -91,14 +96,19 @@ CROSS JOIN LATERAL (
 SELECT DISTINCT ON (n.document_id, n.position)
        n.chunk_id::text, n.document_id::text, coalesce(n.parent_id::text, ''), n.level, n.position, n.start_byte, n.end_byte,
        n.tokens, coalesce(n.ordinal, 0), n.length, n.input_hash, n.heading, n.lead, n.content
-FROM unnest($2::bigint[], $3::integer[]) AS want (ordinal, rank)
-CROSS JOIN LATERAL (
-    SELECT document_id, position FROM {{tables.document_chunks}} WHERE owner_id = $1 AND ordinal = want.ordinal OFFSET 0
+FROM (
+    SELECT c.document_id, c.position
+    FROM unnest($2::bigint[], $3::integer[]) AS want (ordinal, rank)
+    CROSS JOIN LATERAL (
+        SELECT chunk_id, document_id, position FROM {{tables.document_chunks}} WHERE owner_id = $1 AND ordinal = want.ordinal OFFSET 0
+    ) c
+    ORDER BY want.rank, c.chunk_id
+    LIMIT $4
 ) c
 CROSS JOIN LATERAL (
     SELECT * FROM {{tables.document_chunks}}
     WHERE owner_id = $1 AND document_id = c.document_id AND level = 0
-      AND position BETWEEN c.position - $4 AND c.position + $4
+      AND position BETWEEN c.position - $5 AND c.position + $5
     OFFSET 0
 ) n
 ORDER BY n.document_id, n.position;
