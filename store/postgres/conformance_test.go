@@ -16,14 +16,14 @@ import (
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	d := newDriver(nil, pgdbm.Config{})
-	storetest.RunWith(t, d.open, storetest.Options{Reopen: d.reopen})
+	storetest.RunWith(t, d.open, storetest.Options{Reopen: d.reopen, Check: checkOf})
 }
 
 // TestConformanceOneConnection runs it on a pool of one connection: a call that took a second one would wait for itself.
 func TestConformanceOneConnection(t *testing.T) {
 	t.Parallel()
 	d := newDriver(nil, pgdbm.Config{MaxConns: 1, AcquireTimeout: 30 * time.Second})
-	storetest.RunWith(t, d.open, storetest.Options{Reopen: d.reopen, OneTransaction: true, Brief: true})
+	storetest.RunWith(t, d.open, storetest.Options{Reopen: d.reopen, Check: checkOf, OneTransaction: true, Brief: true})
 }
 
 // TestConformancePgBouncer runs it through a transaction pooler with one server connection: whatever relied on a session would
@@ -32,7 +32,7 @@ func TestConformancePgBouncer(t *testing.T) {
 	t.Parallel()
 	bouncer := func(tb testing.TB, url string) string { return pgtest.Bouncer(tb, url, pgtest.BouncerOptions{}) }
 	d := newDriver(bouncer, pgdbm.Config{})
-	storetest.RunWith(t, d.open, storetest.Options{Reopen: d.reopen, OneTransaction: true, Brief: true})
+	storetest.RunWith(t, d.open, storetest.Options{Reopen: d.reopen, Check: checkOf, OneTransaction: true, Brief: true})
 }
 
 // driver opens stores in databases of their own.

@@ -30,10 +30,14 @@ func (s *suite) testFolding(t *testing.T) {
 	o, m := s.owner(t), newModel(t.Name())
 	random := rand.New(rand.NewPCG(seed(t), 0))
 	queries := []string{"common", "rare3 common", `"common w5"`, "w1 w2 -rare2"}
+	checks := 0
 	check := func() *llmemory.Stats {
 		t.Helper()
 		for _, query := range queries {
 			m.compare(t, o, query, llmemory.SearchOptions{Limit: 50})
+		}
+		if checks++; checks%5 == 0 {
+			s.check(t, s.shared, o.ID())
 		}
 		stats := must(o.Stats(t.Context()))(t)
 		leaves := 0
@@ -112,6 +116,7 @@ func (s *suite) testPurge(t *testing.T) {
 	if !purged {
 		t.Errorf("nothing was purged; up to %d dead leaves", most)
 	}
+	s.check(t, s.shared, o.ID())
 }
 
 // mergeable makes an owner with enough segments of blocks to be merged.
@@ -146,6 +151,7 @@ func (s *suite) testMerge(t *testing.T) {
 	for _, query := range []string{"common", "b3", `"b3 p17"`, "p5 p6 b1"} {
 		m.compare(t, o, query, llmemory.SearchOptions{Limit: 20})
 	}
+	s.check(t, store, o.ID())
 }
 
 func (s *suite) testRun(t *testing.T) {
@@ -218,6 +224,7 @@ func (s *suite) testStale(t *testing.T) {
 		if stats := must(o.Stats(t.Context()))(t); stats.Index.Stale || stats.Index.DeadLeaves > 10 {
 			t.Errorf("%s: index %+v", name, stats.Index)
 		}
+		s.check(t, store, o.ID())
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -14,112 +15,179 @@ import (
 func (s *suite) raceCases() []testCase {
 	return []testCase{
 		{name: "Versions", run: s.testVersions},
-		{name: "AddAndDelete", run: s.testAddAndDelete},
+		{name: "Histories", run: s.testHistories},
 		{name: "Maintenance", run: s.testMaintenanceRace},
 	}
 }
 
-// version makes a document whose every part tells which version it is and of how many parts it is made, so that an answer
-// mixed of two versions gives itself away.
+// parts is how many paragraphs version n of the contested document has.
+func parts(n int) int { return 1 + n%5 }
+
+// version makes version n of the contested document. Its every part tells which version it is of and of how many parts that is made,
+// so that an answer mixed of two versions gives itself away.
 func version(n int) llmemory.Document {
-	marker, parts := fmt.Sprint("marker", n), 1+n%5
 	return llmemory.Document{
-		Name: "contested", Language: "en", Content: numbered(parts, fmt.Sprintf("shared %s of%d part%%d", marker, parts)),
-		Metadata: map[string]any{"marker": marker},
+		Name: "contested", Language: "en", Content: numbered(parts(n), fmt.Sprintf("shared marker%d of%d part%%d", n, parts(n))),
+		Metadata: map[string]any{"n": n},
 	}
 }
 
-// checkVersion checks that chunks are all of the version that the document's row says, and complete.
-func checkVersion(d *llmemory.StoredDocument, chunks []string) error {
-	marker, _ := d.Metadata["marker"].(string)
-	if len(chunks) != d.ChunkCount {
-		return fmt.Errorf("%d chunks of a version (%s) that has %d", len(chunks), marker, d.ChunkCount)
+// versionOf says which version a document is.
+func versionOf(d *llmemory.StoredDocument) (int, error) {
+	n, ok := d.Metadata["n"].(float64)
+	if !ok || d.ChunkCount != parts(int(n)) || d.Bytes != len(version(int(n)).Content) {
+		return 0, fmt.Errorf("the row is of two versions: metadata %v, %d chunks, %d bytes", d.Metadata, d.ChunkCount, d.Bytes)
 	}
-	for _, text := range chunks {
-		if !strings.Contains(text, " "+marker+" ") || !strings.Contains(text, fmt.Sprintf(" of%d ", d.ChunkCount)) {
-			return fmt.Errorf("%q in version %s of %d chunks", text, marker, d.ChunkCount)
+	return int(n), nil
+}
+
+// checkParts checks that texts are parts of version n, and as many as are wanted.
+func checkParts(n int, texts []string, want int) error {
+	if len(texts) != want {
+		return fmt.Errorf("%d parts of version %d, want %d", len(texts), n, want)
+	}
+	for _, text := range texts {
+		for _, part := range strings.Split(text, "\n\n") {
+			if !strings.HasPrefix(part, fmt.Sprintf("shared marker%d of%d part", n, parts(n))) {
+				return fmt.Errorf("%q in version %d", part, n)
+			}
 		}
 	}
 	return nil
 }
 
-// testVersions has writers race for one document while readers look: each answer shows one version, whole.
-func (s *suite) testVersions(t *testing.T) {
-	o := s.owner(t)
-	add(t, o, version(0))
-	id := llmemory.DocumentID(o.ID(), llmemory.Identity{OriginID: "default", Key: "contested"})
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	reads := []func() error{
-		func() error {
-			d, chunks, err := o.GetWithChunks(t.Context(), id)
-			if err != nil {
-				return err
+// contestedID is the id of the contested document.
+func contestedID(o *llmemory.Owner) string {
+	return llmemory.DocumentID(o.ID(), llmemory.Identity{OriginID: "default", Key: "contested"})
+}
+
+// sight is what one call saw of the contested document.
+type sight struct {
+	absent bool
+	n      int   // the version, as it was numbered by the test
+	number int64 // and as it was by the store, if the call tells
+}
+
+// looks are all ways to see the contested document. Each checks that what it sees is one version, whole.
+func looks(ctx context.Context, o *llmemory.Owner) []func() (sight, error) {
+	id := contestedID(o)
+	row := func(d *llmemory.StoredDocument, err error) (sight, error) {
+		if errors.Is(err, llmemory.ErrNotFound) {
+			return sight{absent: true}, nil
+		}
+		if err != nil {
+			return sight{}, err
+		}
+		n, err := versionOf(d)
+		return sight{n: n, number: d.Version}, err
+	}
+	// first reads the version off a text.
+	first := func(text string) (n int, err error) {
+		_, err = fmt.Sscanf(text, "shared marker%d", &n)
+		return n, err
+	}
+	return []func() (sight, error){
+		func() (sight, error) { return row(o.Get(ctx, id)) },
+		func() (sight, error) {
+			d, chunks, err := o.GetWithChunks(ctx, id)
+			saw, err := row(d, err)
+			if err != nil || saw.absent {
+				return saw, err
 			}
-			var leaves []string
+			var leaves, parents []string
 			for _, c := range chunks {
 				if c.Level == 0 {
 					leaves = append(leaves, c.Text)
+				} else {
+					parents = append(parents, c.Text)
 				}
 			}
-			return checkVersion(d, leaves)
+			// Three leaves to a parent; a leaf left alone has none.
+			return saw, errors.Join(checkParts(saw.n, leaves, parts(saw.n)), checkParts(saw.n, parents, (parts(saw.n)+1)/3))
 		},
-		func() error {
-			text, err := o.Text(t.Context(), id)
-			if err != nil {
-				return err
+		func() (sight, error) {
+			chunks, total, err := o.Chunks(ctx, id, nil)
+			if errors.Is(err, llmemory.ErrNotFound) {
+				return sight{absent: true}, nil
 			}
-			parts := strings.Split(text, "\n\n")
-			marker := strings.Fields(parts[0])[1]
-			return checkVersion(&llmemory.StoredDocument{ChunkCount: len(parts), Metadata: map[string]any{"marker": marker}}, parts)
-		},
-		func() error {
-			chunks, total, err := o.Chunks(t.Context(), id, nil)
-			if err != nil {
-				return err
+			if err != nil || len(chunks) == 0 {
+				return sight{}, errors.Join(err, fmt.Errorf("%d chunks", len(chunks)))
 			}
-			marker := strings.Fields(chunks[0].Text)[1]
+			n, err := first(chunks[0].Text)
+			if err == nil && total != parts(n) {
+				err = fmt.Errorf("%d chunks in all of version %d, which has %d", total, n, parts(n))
+			}
 			var leaves []string
 			for _, c := range chunks {
 				leaves = append(leaves, c.Text)
 			}
-			return checkVersion(&llmemory.StoredDocument{ChunkCount: total, Metadata: map[string]any{"marker": marker}}, leaves)
+			return sight{n: n}, errors.Join(err, checkParts(n, leaves, total))
 		},
-		func() error {
-			page, err := o.List(t.Context(), nil)
+		func() (sight, error) {
+			text, err := o.Text(ctx, id)
+			if errors.Is(err, llmemory.ErrNotFound) {
+				return sight{absent: true}, nil
+			}
 			if err != nil {
-				return err
+				return sight{}, err
 			}
-			if page.Total != 1 || len(page.Documents) != 1 {
-				return fmt.Errorf("%d documents of %d listed, want 1", len(page.Documents), page.Total)
+			n, err := first(text)
+			if text != version(n).Content {
+				err = fmt.Errorf("text %q is of no version", text)
 			}
-			return nil
+			return sight{n: n}, err
 		},
-		func() error {
-			r, err := o.Search(t.Context(), "shared", &llmemory.SearchOptions{Limit: 100})
+		func() (sight, error) {
+			page, err := o.List(ctx, nil)
 			if err != nil {
-				return err
+				return sight{}, err
+			}
+			if page.Total != len(page.Documents) || page.Total > 1 {
+				return sight{}, fmt.Errorf("%d documents of %d listed, there is one at most", len(page.Documents), page.Total)
+			}
+			if page.Total == 0 {
+				return sight{absent: true}, nil
+			}
+			return row(&page.Documents[0], nil)
+		},
+		func() (sight, error) {
+			r, err := o.Search(ctx, "shared", &llmemory.SearchOptions{Limit: 100, Parents: true, Neighbours: 10})
+			if err != nil {
+				return sight{}, err
 			}
 			if len(r.Hits) == 0 {
-				return errors.New("the document is not found")
+				return sight{absent: true}, nil
 			}
-			return checkVersion(&r.Hits[0].Document, texts(r.Hits))
+			saw, err := row(&r.Hits[0].Document, nil)
+			if err == nil {
+				err = checkParts(saw.n, texts(r.Hits), parts(saw.n))
+			}
+			for i, h := range r.Hits {
+				if h.Parent != nil {
+					err = errors.Join(err, checkParts(saw.n, []string{h.Parent.Text}, 1))
+				} else if alone := parts(saw.n)%3 == 1 && h.Position == parts(saw.n)-1; !alone {
+					err = errors.Join(err, fmt.Errorf("hit %d has no parent", i))
+				}
+				var around []string
+				for _, c := range append(h.Before, h.After...) {
+					around = append(around, c.Text)
+				}
+				err = errors.Join(err, checkParts(saw.n, around, parts(saw.n)-1))
+			}
+			return saw, err
 		},
 	}
-	var readers sync.WaitGroup
-	for i := range 2 {
-		readers.Go(func() {
-			for n := i; ctx.Err() == nil; n++ {
-				if err := reads[n%len(reads)](); err != nil {
-					t.Errorf("reader: %v", err)
-					return
-				}
-			}
-		})
-	}
-	const writers = 2
-	changes := int64(0)
-	for round := range s.scale(500, 50) {
+}
+
+// testVersions has writers race for one document while readers look: each answer shows one version, whole, and none that is older
+// than what the reader has seen before.
+func (s *suite) testVersions(t *testing.T) {
+	o := s.owner(t)
+	add(t, o, version(0))
+	const writers, readers = 2, 2
+	looks := looks(t.Context(), o)
+	var changes, newest int64
+	for round := range s.scale(1000, 50) {
 		var mu sync.Mutex
 		var race sync.WaitGroup
 		for w := range writers {
@@ -135,61 +203,126 @@ func (s *suite) testVersions(t *testing.T) {
 				}
 			})
 		}
-		race.Wait()
-		d := must(o.Get(t.Context(), id))(t)
-		if d.Version != changes+1 {
-			t.Errorf("round %d: version %d after %d changes", round, d.Version, changes)
+		for r := range readers { // each looks twice, in other ways each time: once at the start and once amid the writing, about
+			race.Go(func() {
+				last := newest
+				for i := range 2 {
+					saw, err := looks[(round+r+readers*i)%len(looks)]()
+					switch {
+					case err != nil:
+						t.Errorf("round %d: %v", round, err)
+					case saw.absent:
+						t.Errorf("round %d: the document is not there", round)
+					case saw.number > 0 && saw.number < last:
+						t.Errorf("round %d: version %d after version %d", round, saw.number, last)
+					}
+					last = max(last, saw.number)
+				}
+			})
 		}
-		marker := d.Metadata["marker"]
-		if first := 1 + round*writers; marker != fmt.Sprint("marker", first) && marker != fmt.Sprint("marker", first+1) {
-			t.Errorf("round %d: %v is none of the versions just written", round, marker)
+		race.Wait()
+		d := must(o.Get(t.Context(), contestedID(o)))(t)
+		if newest = d.Version; newest != changes+1 {
+			t.Errorf("round %d: version %d after %d changes", round, newest, changes)
+		}
+		if n := must(versionOf(d))(t); n != 1+round*writers && n != 2+round*writers {
+			t.Errorf("round %d: %d is none of the versions just written", round, n)
 		}
 		if t.Failed() {
 			break
 		}
 	}
-	cancel()
-	readers.Wait()
 	stats := must(o.Stats(t.Context()))(t)
-	if d := must(o.Get(t.Context(), id))(t); stats.Documents != 1 || stats.Chunks != int64(d.ChunkCount) {
+	if d := must(o.Get(t.Context(), contestedID(o)))(t); stats.Documents != 1 || stats.Chunks != int64(d.ChunkCount) {
 		t.Errorf("at the end %+v", stats)
 	}
+	s.check(t, s.shared, o.ID())
 }
 
-// testAddAndDelete races Add against Delete of one document: at the end it is there whole or not at all.
-func (s *suite) testAddAndDelete(t *testing.T) {
+// testHistories races Add, Delete and every way to read against each other on one document, and looks for an order of the calls,
+// one that respects which ended before which began, in which each answer is what a memory used by one caller would have given.
+func (s *suite) testHistories(t *testing.T) {
 	o := s.owner(t)
-	id := llmemory.DocumentID(o.ID(), llmemory.Identity{OriginID: "default", Key: "contested"})
-	for round := range s.scale(60, 15) {
+	random := rand.New(rand.NewPCG(seed(t), 0))
+	looks := looks(t.Context(), o)
+	next := 0
+	var state register
+	for round := range s.scale(80, 20) {
+		var h recorder
 		var race sync.WaitGroup
-		for w := range 2 {
+		for range 4 {
+			calls := make([]func() (string, step, error), 3)
+			for i := range calls {
+				switch n := random.IntN(10); {
+				case n < 4:
+					next++
+					calls[i] = contest(t.Context(), o, next)
+				case n < 6:
+					calls[i] = remove(t.Context(), o)
+				default:
+					calls[i] = look(looks[random.IntN(len(looks))])
+				}
+			}
 			race.Go(func() {
-				if _, err := o.Add(t.Context(), version(round*2+w)); err != nil {
-					t.Errorf("Add: %v", err)
+				for _, call := range calls {
+					if err := h.record(call); err != nil {
+						t.Errorf("round %d: %v", round, err)
+					}
 				}
 			})
 		}
-		race.Go(func() {
-			if _, err := o.Delete(t.Context(), id); err != nil {
-				t.Errorf("Delete: %v", err)
-			}
-		})
 		race.Wait()
-		d, err := o.Get(t.Context(), id)
-		hits := search(t, o, "shared", llmemory.SearchOptions{Limit: 100})
-		stats := must(o.Stats(t.Context()))(t)
-		switch {
-		case errors.Is(err, llmemory.ErrNotFound):
-			if len(hits) != 0 || stats.Documents != 0 || stats.Chunks != 0 {
-				t.Errorf("round %d: deleted, yet %d hits, stats %+v", round, len(hits), stats)
-			}
-		case err != nil:
-			t.Error(err)
-		default:
-			if err := checkVersion(d, texts(hits)); err != nil || stats.Chunks != int64(d.ChunkCount) {
-				t.Errorf("round %d: %v, stats %+v", round, err, stats)
+		for _, l := range looks { // what is left, from every side
+			if err := h.record(look(l)); err != nil {
+				t.Errorf("round %d: %v", round, err)
 			}
 		}
+		end, ok := linearize(state, h.events)
+		if !ok {
+			t.Errorf("round %d: no order of these calls explains their answers, from %+v on:\n%s", round, state, h.String())
+		}
+		if t.Failed() {
+			return
+		}
+		state = end
+	}
+	s.check(t, s.shared, o.ID())
+}
+
+// contest adds version n.
+func contest(ctx context.Context, o *llmemory.Owner, n int) func() (string, step, error) {
+	return func() (string, step, error) {
+		added, err := o.Add(ctx, version(n))
+		return fmt.Sprintf("Add(version %d) = %s", n, added.Status), func(r register) (register, bool) {
+			fits := r.there && added.Status == llmemory.Updated || !r.there && added.Status == llmemory.Created
+			return register{there: true, n: n, number: r.number + 1}, fits
+		}, err
+	}
+}
+
+// remove deletes the document.
+func remove(ctx context.Context, o *llmemory.Owner) func() (string, step, error) {
+	return func() (string, step, error) {
+		deleted, err := o.Delete(ctx, contestedID(o))
+		return fmt.Sprintf("Delete = %d documents, %d chunks", len(deleted.DocumentIDs), deleted.Chunks), func(r register) (register, bool) {
+			if !r.there {
+				return r, len(deleted.DocumentIDs) == 0
+			}
+			return register{}, len(deleted.DocumentIDs) == 1 && deleted.Chunks == parts(r.n)
+		}, err
+	}
+}
+
+// look reads the document in one of the ways.
+func look(at func() (sight, error)) func() (string, step, error) {
+	return func() (string, step, error) {
+		saw, err := at()
+		return fmt.Sprintf("read = %+v", saw), func(r register) (register, bool) {
+			if saw.absent || !r.there {
+				return r, saw.absent && !r.there
+			}
+			return r, saw.n == r.n && (saw.number == 0 || saw.number == r.number)
+		}, err
 	}
 }
 
@@ -229,4 +362,7 @@ func (s *suite) testMaintenanceRace(t *testing.T) {
 	workers.Wait()
 	cancel()
 	maintainer.Wait()
+	for i := range 3 {
+		s.check(t, store, fmt.Sprint("owner ", i))
+	}
 }

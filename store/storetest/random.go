@@ -362,4 +362,5 @@ func (h *history) invariants(t *testing.T, m *model) {
 	for range 5 {
 		m.compare(t, o, h.query(), llmemory.SearchOptions{Limit: 1000})
 	}
+	h.s.check(t, h.store, m.owner)
 }

@@ -18,6 +18,7 @@ package storetest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"os"
@@ -33,6 +34,9 @@ type Options struct {
 	// Reopen closes a store that open returned and opens the same data again. Random histories do so now and then; nil leaves
 	// that out.
 	Reopen func(tb testing.TB, store llmemory.Store) llmemory.Store
+	// Check looks at the rows of an owner past the store's own reading: that counts and sums are right, that no row has lost what it
+	// belongs to. Histories and races call it beside [CheckIndex], when nothing else is done to the owner. Nil leaves that out.
+	Check func(ctx context.Context, store llmemory.Store, owner string) error
 	// OneTransaction says that the store has room for one open transaction at a time, as on a pool of one connection. Cases that
 	// hold one open while they use the store otherwise are left out: such a store must make them wait.
 	OneTransaction bool
@@ -94,6 +98,18 @@ type suite struct {
 	Options
 	open   func(testing.TB) llmemory.Store
 	shared llmemory.Store
+}
+
+// check checks what is stored for an owner.
+func (s *suite) check(tb testing.TB, store llmemory.Store, owner string) {
+	tb.Helper()
+	err := CheckIndex(background(tb), store, owner)
+	if s.Check != nil {
+		err = errors.Join(err, s.Check(background(tb), store, owner))
+	}
+	if err != nil {
+		tb.Errorf("what is stored for %q: %v", owner, err)
+	}
 }
 
 // scale returns how long a history or race is to be.
