@@ -118,7 +118,7 @@ func naive(ranks map[string]int32, word string) int {
 }
 
 func FuzzCount(f *testing.F) {
-	for _, text := range []string{"", "Hello, World's 1234", "\n \n  x", "漢字かな", "a\xffb\xc3", "'Ll'", "   \u00a0\u2003x"} {
+	for _, text := range []string{"", "Hello, World's 1234", "\n \n  x", "漢字かな", "a\xffb\xc3", "eeebbbx rbbbbbqqpppppp", "'Ll'", "   \u00a0\u2003x"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
