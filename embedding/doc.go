@@ -32,6 +32,6 @@
 // later; and [InputFault], this text will not get a vector from this model. Where neither holds, somebody has to look at the key, the
 // model's name or the address.
 //
-// A server that breaks down (500) over one particular text looks like one that is down: whoever repeats a batch that keeps failing
-// should repeat it in smaller parts.
+// A server that breaks down (500) over one particular text, or is too slow for a batch of that size, looks like one that is down:
+// whoever repeats a batch that keeps failing should repeat it in smaller parts.
 package embedding
