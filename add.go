@@ -112,6 +112,7 @@ type prepared struct {
 	record   DocumentRecord
 	content  string
 	language string // as given
+	known    bool   // there was a stored version
 	result   Added
 
 	cut     bool // leaves and parents are set
@@ -167,6 +168,7 @@ func (o *Owner) prepare(ctx context.Context, docs []Document) ([]*prepared, []er
 			return
 		}
 		if old := stored[p.identity]; old != nil {
+			p.known = true
 			if decided, err := p.decide(old); decided || err != nil {
 				errs[i] = err
 				return
@@ -523,13 +525,14 @@ func (o *Owner) addPrepared(ctx context.Context, batch []*prepared, results []Ad
 
 func (o *Owner) addBatch(ctx context.Context, batch []*prepared, results []Added) error {
 	m := o.memory
-	params := EditParams{Owner: o.id, Analysis: analysis.Version}
+	params := EditParams{Owner: o.id, Analysis: analysis.Version, New: true}
 	for i, p := range batch {
 		if p.result.Status == Unchanged {
 			results[i] = p.result
 			continue
 		}
 		params.Identities = append(params.Identities, p.identity)
+		params.New = params.New && !p.known
 	}
 	if len(params.Identities) == 0 {
 		return nil

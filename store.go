@@ -132,6 +132,9 @@ type EditParams struct {
 	Identities  []Identity
 	DocumentIDs []string
 	Where       *Where
+	// New says that the Identities had no document a moment ago. A store may then look for them in a cheaper way; it must find
+	// those that are there by now all the same.
+	New bool
 	// Limit bounds how many documents Where selects, lowest ids first; 0 means all.
 	Limit int
 	// Analysis is the analysis version a new owner starts with.
@@ -276,8 +279,8 @@ type HitRecord struct {
 // may not come back under the same id.
 type Changes struct {
 	Owner           string
-	DeleteDocuments []string // with their chunks
-	Documents       []DocumentRecord
+	DeleteDocuments []string         // with their chunks
+	Documents       []DocumentRecord // of version 1: those that are not there yet, or are among DeleteDocuments
 	DeleteChunks    []string
 	UpdateChunks    []ChunkRecord // everything but id, document, level and text
 	InsertChunks    []ChunkRecord

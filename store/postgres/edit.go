@@ -3,10 +3,11 @@ package postgres
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/llmemory/llmemory"
 	"github.com/llmemory/llmemory/pgdbm"
@@ -33,7 +34,7 @@ func (s *Store) Edit(ctx context.Context, p llmemory.EditParams) (llmemory.Edit,
 		if err == nil {
 			return e, nil
 		}
-		again := errors.Is(err, errMet) || !s.joined && n < attempts && (pgdbm.IsSerialization(err) || pgdbm.IsConnection(err))
+		again := !s.joined && n < attempts && (pgdbm.IsSerialization(err) || pgdbm.IsConnection(err))
 		if !again || ctx.Err() != nil {
 			return nil, translate(err)
 		}
@@ -44,9 +45,6 @@ func (s *Store) Edit(ctx context.Context, p llmemory.EditParams) (llmemory.Edit,
 		}
 	}
 }
-
-// errMet says that another edit has just made the owner's row: it is there now, to be locked.
-var errMet = errors.New("another edit made the owner first")
 
 // lock begins the transaction, takes the lock and reads what the edit starts from, in one round trip. The lock comes first, so
 // that what is read after it is what the lock protects.
@@ -61,12 +59,14 @@ func (s *Store) lock(ctx context.Context, p llmemory.EditParams) (_ *edit, err e
 		}
 	}()
 	e := &edit{store: s, owner: p.Owner, tx: tx}
-	var states []llmemory.OwnerState
+	origins, keys := identityColumns(p.Identities)
+	var present int64
 	var b pgdbm.Batch
-	b.Queue(s.sql.Get("lock_owner"), p.Owner, int32(p.Analysis)).Rows(collect(&states, scanState))
+	b.Queue(s.sql.Get("lock_owner"), p.Owner, int32(p.Analysis)).Row(func(r pgx.Row) error { return scanState(r, &e.state) })
 	switch {
+	case p.New:
+		b.Queue(s.sql.Get("edit_present"), p.Owner, origins, keys).Affected(&present)
 	case len(p.Identities) > 0:
-		origins, keys := identityColumns(p.Identities)
 		b.Queue(s.sql.Get("edit_documents_by_identity"), p.Owner, origins, keys).Rows(collect(&e.documents, scanEdited))
 	case len(p.DocumentIDs) > 0:
 		b.Queue(s.sql.Get("edit_documents_by_id"), p.Owner, p.DocumentIDs).Rows(collect(&e.documents, scanEdited))
@@ -81,10 +81,13 @@ func (s *Store) lock(ctx context.Context, p llmemory.EditParams) (_ *edit, err e
 	if err := tx.Run(ctx, &b); err != nil {
 		return nil, err
 	}
-	if len(states) == 0 {
-		return nil, errMet
+	if present > 0 { // somebody was faster
+		var b pgdbm.Batch
+		b.Queue(s.sql.Get("edit_documents_by_identity"), p.Owner, origins, keys).Rows(collect(&e.documents, scanEdited))
+		if err := tx.Run(ctx, &b); err != nil {
+			return nil, err
+		}
 	}
-	e.state = states[0]
 	return e, nil
 }
 
@@ -150,10 +153,13 @@ func (e *edit) batch(c llmemory.Changes) (*pgdbm.Batch, error) {
 	if len(c.DeleteDocuments) > 0 {
 		b.Queue(sql.Get("delete_documents"), c.Owner, c.DeleteDocuments)
 	}
-	if len(c.Documents) > 0 {
-		b.Queue(sql.Get("put_documents"), documentArgs(c.Owner, c.Documents)...)
-	}
 	// Each pair is one statement, and the plain insertion, by far the most frequent case, is spared the planning of the rest.
+	switch {
+	case slices.ContainsFunc(c.Documents, func(d llmemory.DocumentRecord) bool { return d.Version > 1 }):
+		b.Queue(sql.Get("put_documents"), documentArgs(c.Owner, c.Documents)...)
+	case len(c.Documents) > 0:
+		b.Queue(sql.Get("insert_documents"), documentArgs(c.Owner, c.Documents)...)
+	}
 	switch {
 	case len(c.DeleteChunks)+len(c.UpdateChunks) > 0:
 		b.Queue(sql.Get("change_chunks"), changeChunkArgs(c)...)

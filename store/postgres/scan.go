@@ -131,7 +131,7 @@ func scanHit(rows pgx.Rows, out *llmemory.HitRecord) error {
 	return err
 }
 
-func scanState(row pgx.Rows, out *llmemory.OwnerState) error {
+func scanState(row pgx.Row, out *llmemory.OwnerState) error {
 	var next int64
 	var languages []byte
 	if err := row.Scan(&out.Documents, &out.Leaves, &out.Length, &next, &out.NextSegment, &out.Analysis, &languages, &out.MergeDue); err != nil {

@@ -54,7 +54,7 @@ func (v *view) run(ctx context.Context, queue func(*pgdbm.Batch)) error {
 func (v *view) Postings(ctx context.Context, p llmemory.PostingsParams) (*llmemory.PostingsRecord, error) {
 	s := v.store
 	var (
-		states   []llmemory.OwnerState
+		state    llmemory.OwnerState
 		segments []llmemory.Segment
 		pages    []llmemory.IndexPage
 		ordinals []int64
@@ -73,8 +73,13 @@ func (v *view) Postings(ctx context.Context, p llmemory.PostingsParams) (*llmemo
 		}
 	}
 	err := v.run(ctx, func(b *pgdbm.Batch) {
-		states, segments, pages, ordinals = nil, nil, nil, nil
-		b.Queue(s.sql.Get("owner_state"), p.Owner).Rows(collect(&states, scanState))
+		state, segments, pages, ordinals = llmemory.OwnerState{}, nil, nil, nil
+		b.Queue(s.sql.Get("owner_state"), p.Owner).Rows(func(rows pgx.Rows) error {
+			if !rows.Next() { // an unknown owner
+				return rows.Err()
+			}
+			return scanState(rows, &state)
+		})
 		b.Queue(s.sql.Get("view_segments"), p.Owner).Rows(collect(&segments, scanSegment))
 		b.Queue(s.sql.Get(name), p.Owner, p.Terms).Rows(collect(&pages, scanPage))
 		if filtered {
@@ -84,10 +89,7 @@ func (v *view) Postings(ctx context.Context, p llmemory.PostingsParams) (*llmemo
 	if err != nil {
 		return nil, err
 	}
-	out := &llmemory.PostingsRecord{}
-	if len(states) > 0 {
-		out.State = states[0]
-	}
+	out := &llmemory.PostingsRecord{State: state}
 	if out.Segments, err = assemble(segments, pages); err != nil {
 		return nil, err
 	}

@@ -123,6 +123,7 @@ func (s *suite) testSelection(t *testing.T) {
 	}{
 		"nothing":    {llmemory.EditParams{}, nil},
 		"identities": {llmemory.EditParams{Identities: []llmemory.Identity{{OriginID: "o", Key: "b"}, {OriginID: "p", Key: "a"}}}, []string{ids["b"]}},
+		"not new":    {llmemory.EditParams{Identities: []llmemory.Identity{{OriginID: "o", Key: "c"}, {OriginID: "o", Key: "d"}}, New: true}, []string{ids["c"]}},
 		"ids":        {llmemory.EditParams{DocumentIDs: []string{ids["c"], unknownID}}, []string{ids["c"]}},
 		"where":      {llmemory.EditParams{Where: &where}, []string{ids["a"], ids["b"]}},
 		"all":        {llmemory.EditParams{Where: &llmemory.Where{}}, []string{ids["a"], ids["b"], ids["c"]}},

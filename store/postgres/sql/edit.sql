@@ -2,16 +2,18 @@
 -- schema of search_path, would be preferred. (unnest with several arguments is the parser's own.)
 
 -- name: lock_owner
--- Takes the owner's write lock, making the row if there is none. When two first edits meet, the loser sees no row and asks again.
-WITH made AS (
-    INSERT INTO {{tables.document_owners}} (owner_id, analysis) VALUES ($1, $2)
-    ON CONFLICT (owner_id) DO NOTHING
-    RETURNING documents, leaves, length, next_ordinal, next_segment, analysis, languages, merge_due
-), found AS (
-    SELECT documents, leaves, length, next_ordinal, next_segment, analysis, languages, merge_due
-    FROM {{tables.document_owners}} WHERE owner_id = $1 FOR UPDATE
-)
-SELECT * FROM made UNION ALL SELECT * FROM found;
+-- Takes the owner's write lock, making the row if there is none, and returns the row as the last edit left it.
+INSERT INTO {{tables.document_owners}} AS o (owner_id, analysis) VALUES ($1, $2)
+ON CONFLICT (owner_id) DO UPDATE SET analysis = o.analysis
+RETURNING documents, leaves, length, next_ordinal, next_segment, analysis, languages, merge_due;
+
+-- name: edit_present
+-- As many rows as there are documents of these identities. To plan it costs a tenth of what edit_documents_by_identity does.
+SELECT 1
+FROM unnest($2::text[], $3::text[]) AS want (origin, key)
+CROSS JOIN LATERAL (
+    SELECT FROM {{tables.documents}} WHERE owner_id = $1 AND id_at_origin = want.origin AND document_key = want.key OFFSET 0
+) d;
 
 -- name: edit_documents_by_identity
 SELECT document_id::text, id_at_origin, document_key, document_name, document_type, document_date, metadata, language,
@@ -83,7 +85,16 @@ LIMIT $3;
 -- name: delete_documents
 DELETE FROM {{tables.documents}} WHERE owner_id = $1 AND document_id = ANY ($2::uuid[]);
 
+-- name: insert_documents
+INSERT INTO {{tables.documents}} (owner_id, document_id, id_at_origin, document_key, document_name, document_type,
+    document_date, metadata, language, content_hash, bytes, tokens, leaves, tail, version, created_at, updated_at)
+SELECT $1, id, origin, key, name, type, date, metadata, language, hash, bytes, tokens, leaves, tail, version, now(), now()
+FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::jsonb[], $9::text[],
+    $10::bytea[], $11::bigint[], $12::bigint[], $13::integer[], $14::text[], $15::bigint[])
+    AS v (id, origin, key, name, type, date, metadata, language, hash, bytes, tokens, leaves, tail, version);
+
 -- name: put_documents
+-- insert_documents, updating those that are there.
 INSERT INTO {{tables.documents}} AS d (owner_id, document_id, id_at_origin, document_key, document_name, document_type,
     document_date, metadata, language, content_hash, bytes, tokens, leaves, tail, version, created_at, updated_at)
 SELECT $1, id, origin, key, name, type, date, metadata, language, hash, bytes, tokens, leaves, tail, version, now(), now()
