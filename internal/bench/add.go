@@ -26,12 +26,13 @@ func (b *bench) adding(ctx context.Context) error {
 		size    int // chunks in a document
 		batch   int // documents in a call
 		chunker chunk.Chunker
+		goal    float64 // chunks a second
 	}{
-		{"`Add`, documents of 1 chunk", 1, 1, paragraphs},
-		{"`AddMany` by 100, documents of 1 chunk", 1, 100, paragraphs},
-		{"`Add`, documents of 10 chunks", 10, 1, paragraphs},
-		{"`Add`, documents of 1,000 chunks", 1000, 1, paragraphs},
-		{"`Add`, 1,000 paragraphs, default chunker", 1000, 1, nil},
+		{"`Add`, documents of 1 chunk", 1, 1, paragraphs, 150},
+		{"`AddMany` by 100, documents of 1 chunk", 1, 100, paragraphs, 0},
+		{"`Add`, documents of 10 chunks", 10, 1, paragraphs, 0},
+		{"`Add`, documents of 1,000 chunks", 1000, 1, paragraphs, 3000},
+		{"`Add`, 1,000 paragraphs, default chunker", 1000, 1, nil, 3000},
 	} {
 		mem, store, done, err := b.database(ctx, "llmemory_bench_add", row.chunker)
 		if err != nil {
@@ -104,7 +105,10 @@ func (b *bench) adding(ctx context.Context) error {
 					return fmt.Errorf("the document added last was not found")
 				}
 			}
-			b.progress("adding: %s", row.name)
+			if row.goal > 0 {
+				b.goal(row.name, fmt.Sprintf("at least %.0f chunks/s", row.goal), fmt.Sprintf("%.0f", float64(chunks)/ours), float64(chunks)/ours >= row.goal)
+			}
+			b.progress("adding: %s: %.0f chunks/s", row.name, float64(chunks)/ours)
 			fmt.Fprintf(b.out, "| %s | %.0f | %.0f | %s | %s | %.0f | %.2f |\n", row.name, float64(documents)/ours, float64(chunks)/ours,
 				ms(took, 50), ms(took, 95), float64(id)/bound, float64(chunks)/ours/(float64(id)/bound))
 			return nil
