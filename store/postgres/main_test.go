@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"os"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -109,7 +110,7 @@ func pgxPool(t testing.TB, url string, change func(*pgxpool.Config)) *pgxpool.Po
 	}
 	pool, err := pgxpool.NewWithConfig(t.Context(), config)
 	must(t, err)
-	t.Cleanup(pool.Close)
+	t.Cleanup(func() { closes(t, pool.Close) })
 	return pool
 }
 
@@ -118,8 +119,20 @@ func openPool(t testing.TB, url string) *pgdbm.Pool {
 	t.Helper()
 	pool, err := pgdbm.Open(t.Context(), pgdbm.Config{URL: url})
 	must(t, err)
-	t.Cleanup(pool.Close)
+	t.Cleanup(func() { closes(t, pool.Close) })
 	return pool
+}
+
+// closes closes a pool, which waits for connections that are in use.
+func closes(t testing.TB, pool func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() { pool(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(10 * time.Second):
+		t.Error("the pool does not close: a connection was never given back")
+	}
 }
 
 // memory makes a memory of a store, in which every line of a text is a passage.
