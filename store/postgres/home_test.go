@@ -264,8 +264,7 @@ func TestSchemaNames(t *testing.T) {
 	conn := observer(t, address)
 	var want []string
 	for _, name := range []string{
-		`Select "x"`, "select", "LLMemory", "it's", `back\slash`, "a.b", "$1", "{{schema}}", "Grüße 漢字", "x -- y", " ",
-		strings.Repeat("é", 31) + "x",
+		`Select "x"`, "select", "LLMemory", "it's", `back\slash`, "a.b -- $1", "{{schema}} 漢字", " ", strings.Repeat("é", 31) + "x",
 	} {
 		opens(t, address, postgres.Options{Schema: name})
 		want = append(want, ours(name)...)
