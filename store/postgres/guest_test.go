@@ -186,9 +186,16 @@ func calls(db *pgdbm.DB) []call {
 			return err
 		}},
 		{"Memory.Run", func(ctx context.Context) error {
-			ctx, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+			ctx, cancel := context.WithCancel(ctx)
 			defer cancel()
-			return fails(mem.Run(ctx), context.DeadlineExceeded)
+			before := pool.Stat().AcquireCount()
+			go func() { // ends it when it has looked for work and waits
+				for ctx.Err() == nil && (pool.Stat().AcquireCount() == before || pool.Stat().AcquiredConns() > 0) {
+					time.Sleep(time.Millisecond)
+				}
+				cancel()
+			}()
+			return fails(mem.Run(ctx), context.Canceled)
 		}},
 		{"Memory.On, Store.WithTx", func(ctx context.Context) (err error) {
 			if host, err = pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.Serializable}); err != nil {
