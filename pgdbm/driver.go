@@ -497,29 +497,7 @@ func concurrentIndex(s migrate.Statement) (string, bool) {
 // transactions. There SET LOCAL is of no use, and the pool's time limits, made
 // for short calls, would end the building of an index.
 func (d *driver) dial(ctx context.Context) (*pgx.Conn, error) {
-	pc := d.db.pool.pool.Config()
-	c := pc.ConnConfig
-	c.Tracer = nil
-	if pc.BeforeConnect != nil { // may bring the password
-		if err := pc.BeforeConnect(ctx, c); err != nil {
-			return nil, newError("connect", "", err, nil)
-		}
-	}
-	limits := []string{"statement_timeout", "lock_timeout"}
-	for _, name := range limits {
-		c.RuntimeParams[name] = "0"
-	}
-	conn, err := pgx.ConnectConfig(ctx, c)
-	if refusesParameters(err) {
-		for _, name := range limits {
-			delete(c.RuntimeParams, name)
-		}
-		conn, err = pgx.ConnectConfig(ctx, c)
-	}
-	if err != nil {
-		return nil, newError("connect", "", err, nil)
-	}
-	return conn, nil
+	return d.db.pool.Dial(ctx, map[string]string{"statement_timeout": "0", "lock_timeout": "0"})
 }
 
 // hangUp closes a connection of dial, also when ctx has ended.

@@ -53,9 +53,9 @@ func encodeArgs(m *pgtype.Map, args []any) (encoded, error) {
 }
 
 // binaryType returns the type to declare for arguments that are sent in binary:
-// bytes, which would be twice as long as text, and 16-byte arrays of any name,
-// which are UUIDs and which pgx cannot encode without being told. For all
-// others it returns 0.
+// bytes and lists of float32, which would be twice as long as text, and 16-byte
+// arrays of any name, which are UUIDs and which pgx cannot encode without being
+// told. For all others it returns 0.
 func binaryType(arg any) uint32 {
 	switch arg.(type) {
 	case string, int, int32, int64, bool, float64, []string, []int32, []int64: // the usual ones, without reflection
@@ -64,6 +64,8 @@ func binaryType(arg any) uint32 {
 		return pgtype.ByteaOID
 	case [][]byte:
 		return pgtype.ByteaArrayOID
+	case []float32:
+		return pgtype.Float4ArrayOID
 	}
 	t := reflect.TypeOf(arg)
 	if t.Kind() == reflect.Pointer {

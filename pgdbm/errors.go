@@ -240,8 +240,12 @@ func IsConnection(err error) bool {
 	)
 	return errors.As(err, &connect) || errors.As(err, &network) && !errors.Is(err, context.DeadlineExceeded) ||
 		errors.Is(err, pgconn.ErrConnClosed) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) ||
-		errors.Is(err, ErrCommitUnknown) || errors.Is(err, errConnectionLost)
+		errors.Is(err, ErrCommitUnknown) || errors.Is(err, errConnectionLost) || errors.Is(err, errNotConnected)
 }
+
+// errNotConnected marks that the pool had room for a connection and could not
+// make one in the time there was.
+var errNotConnected = errors.New("no connection could be made in time")
 
 // errConnectionLost marks an error after which the connection was found closed
 // though pgx gave no type that says so.

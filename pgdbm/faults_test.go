@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/llmemory/llmemory/internal/pgproxy"
 	"github.com/llmemory/llmemory/pgdbm"
 	"github.com/llmemory/llmemory/pgdbm/pgtest"
 )
@@ -204,6 +205,75 @@ func TestRollbackOverLostConnection(t *testing.T) {
 		t.Errorf("%d rows", n)
 	}
 	unused(t, db.Pool())
+}
+
+// A rollback does not wait for a server that is silent: no longer than its
+// context, little longer if that has ended, and not for ever.
+func TestRollbackIntoSilence(t *testing.T) {
+	t.Parallel()
+	dbURL := pgtest.URL(t)
+	direct := open(t, pgdbm.Config{URL: dbURL})
+	table(t, direct, "s")
+	px, through, err := pgproxy.StartFor(dbURL)
+	must(t, err)
+	defer px.Close()
+	db := open(t, pgdbm.Config{URL: through, MaxConns: 3}).Schema("s")
+	for _, c := range []struct {
+		name    string
+		timeout time.Duration // 0 for none
+		longest time.Duration
+	}{
+		{"the context has ended", -1, time.Second},
+		{"the context will end", 300 * time.Millisecond, time.Second},
+		{"the context will not end", 0, 4 * time.Second},
+	} {
+		tx, err := db.Begin(t.Context(), nil, nil)
+		must(t, err)
+		run(t, tx, "INSERT INTO {{tables.items}} VALUES (1)")
+		px.Blackhole(true)
+		ctx, cancel := t.Context(), context.CancelFunc(func() {})
+		if c.timeout != 0 {
+			ctx, cancel = context.WithTimeout(ctx, c.timeout)
+		}
+		start := time.Now()
+		if err := tx.Rollback(ctx); err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		if took := time.Since(start); took < c.timeout || took > c.longest {
+			t.Errorf("%s: took %v", c.name, took)
+		}
+		cancel()
+		px.Blackhole(false)
+	}
+	unused(t, db.Pool())
+	if n := value[int](t, direct.Schema("s"), "SELECT count(*)::int FROM {{tables.items}}"); n != 0 {
+		t.Errorf("%d rows", n)
+	}
+}
+
+// A connection that cannot be made in time is the connection's fault, also where
+// the time is the pool's own.
+func TestConnectingIntoSilence(t *testing.T) {
+	t.Parallel()
+	px, through, err := pgproxy.StartFor(pgtest.URL(t))
+	must(t, err)
+	defer px.Close()
+	p := open(t, pgdbm.Config{URL: through, MaxConns: 1, AcquireTimeout: 100 * time.Millisecond})
+	px.CutAll()
+	px.Blackhole(true)
+	err = p.Ping(t.Context())
+	for range 20 { // the pool may not know yet that its connection is gone
+		if errors.Is(err, context.DeadlineExceeded) {
+			break
+		}
+		err = p.Ping(t.Context())
+	}
+	if !pgdbm.IsConnection(err) || !pgdbm.IsTimeout(err) || errors.Is(err, pgdbm.ErrPoolExhausted) {
+		t.Errorf("got %v", err)
+	}
+	px.Blackhole(false)
+	unused(t, p)
+	must(t, p.Ping(t.Context()))
 }
 
 // unused fails the test unless all connections come back soon. A closed one

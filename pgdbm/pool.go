@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"strconv"
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
@@ -193,6 +195,33 @@ func (p *Pool) Stats() Stats {
 	}
 }
 
+// Dial opens a connection beside the pool, with the pool's settings and the
+// given run-time parameters on top; a pooler that refuses those gets none of
+// them. It is for what a borrowed connection must not be used for: listening,
+// or statements that take minutes. The caller must close it.
+func (p *Pool) Dial(ctx context.Context, params map[string]string) (*pgx.Conn, error) {
+	pc := p.pool.Config() // a copy
+	c := pc.ConnConfig
+	c.Tracer = nil
+	if pc.BeforeConnect != nil { // may bring the password
+		if err := pc.BeforeConnect(ctx, c); err != nil {
+			return nil, newError("connect", "", err, nil)
+		}
+	}
+	maps.Copy(c.RuntimeParams, params)
+	conn, err := pgx.ConnectConfig(ctx, c)
+	if refusesParameters(err) {
+		for name := range params {
+			delete(c.RuntimeParams, name)
+		}
+		conn, err = pgx.ConnectConfig(ctx, c)
+	}
+	if err != nil {
+		return nil, newError("connect", "", err, nil)
+	}
+	return conn, nil
+}
+
 // acquire takes a connection, within the acquire timeout.
 func (p *Pool) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 	limited, cancel := ctx, context.CancelFunc(func() {})
@@ -210,7 +239,7 @@ func (p *Pool) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 	// Out of time. Say which kind of waiting it was.
 	s := p.Stats()
 	if s.InUse < s.Max {
-		return nil, newError("acquire", "", fmt.Errorf("no connection could be made in time: %w", err), nil)
+		return nil, newError("acquire", "", fmt.Errorf("%w: %w", errNotConnected, err), nil)
 	}
 	return nil, newError("acquire", "", fmt.Errorf(
 		"%w: all %d connections were in use for the whole wait; raise MaxConns, close rows, shorten transactions, and inside a transaction use its handle: %w",

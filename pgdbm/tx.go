@@ -357,16 +357,27 @@ func (tx *Tx) Rollback(ctx context.Context) error {
 	return err
 }
 
-// abortTimeout bounds the wait for a ROLLBACK whose context has ended. If the
-// server does not answer, the connection is closed, which has the same effect.
-const abortTimeout = 2 * time.Second
+// abortTimeout bounds the wait for a ROLLBACK, and abortGrace is how long it may
+// outlast its context. If the server does not answer in time, the connection is
+// closed, which has the same effect.
+const (
+	abortTimeout = 2 * time.Second
+	abortGrace   = 100 * time.Millisecond
+)
 
 // abort sends the command that undoes tx, if there is anything to undo.
 func (tx *Tx) abort(ctx context.Context) error {
 	if tx.state != open || tx.conn.IsClosed() {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
+	wait := abortTimeout
+	if deadline, ok := ctx.Deadline(); ok {
+		wait = min(wait, max(time.Until(deadline), abortGrace))
+	}
+	if ctx.Err() != nil {
+		wait = abortGrace
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), wait)
 	defer cancel()
 	var list []*statement
 	switch {

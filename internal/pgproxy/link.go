@@ -113,7 +113,7 @@ func (l *link) fromClient() {
 		}
 		what := forward
 		if l.ready.Load() && kind != kindTerminate {
-			what = l.proxy.count()
+			what = l.proxy.count(kind)
 		}
 		if what != forward {
 			l.mute.Store(true)

@@ -35,9 +35,9 @@ type Proxy struct {
 	closed  bool
 	links   map[*link]bool
 	armed   bool
-	seen    int // messages since Arm
-	before  int // cut before this message, 0 for never
-	after   int // cut after this message, 0 for never
+	seen    []byte // types of the messages since Arm
+	before  int    // cut before this message, 0 for never
+	after   int    // cut after this message, 0 for never
 	latency time.Duration
 	hole    bool
 }
@@ -114,7 +114,7 @@ func (p *Proxy) URL(databaseURL string) (string, error) {
 // Arm starts counting at zero and forgets cuts. Messages of the start-up and
 // of authentication are never counted, nor is Terminate: the first is the same
 // for every operation, the second ends none. A connection that is open goes on.
-func (p *Proxy) Arm() { p.set(func() { p.armed, p.seen, p.before, p.after = true, 0, 0, 0 }) }
+func (p *Proxy) Arm() { p.set(func() { p.armed, p.seen, p.before, p.after = true, nil, 0, 0 }) }
 
 // CutBefore arms the proxy and cuts the connection that sends message k, from 1
 // on, before the server gets it.
@@ -123,13 +123,13 @@ func (p *Proxy) Arm() { p.set(func() { p.armed, p.seen, p.before, p.after = true
 // stream behind it; the client loses its connection when the server's session
 // is over (or after 5 seconds), so that what a test then reads is final.
 func (p *Proxy) CutBefore(k int) {
-	p.set(func() { p.armed, p.seen, p.before, p.after = true, 0, k, 0 })
+	p.set(func() { p.armed, p.seen, p.before, p.after = true, nil, k, 0 })
 }
 
 // CutAfter arms the proxy and cuts the connection that sends message k, from 1
 // on, after the server has got it and before the client sees its answer.
 func (p *Proxy) CutAfter(k int) {
-	p.set(func() { p.armed, p.seen, p.before, p.after = true, 0, 0, k })
+	p.set(func() { p.armed, p.seen, p.before, p.after = true, nil, 0, k })
 }
 
 // Messages is the number of messages since Arm, CutBefore or CutAfter. Once it
@@ -137,7 +137,15 @@ func (p *Proxy) CutAfter(k int) {
 func (p *Proxy) Messages() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.seen
+	return len(p.seen)
+}
+
+// Kinds is the types of these messages, a byte each as the protocol has them:
+// 'P' for Parse, 'S' for Sync, and so on.
+func (p *Proxy) Kinds() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return string(p.seen)
 }
 
 // Latency delays every message of the client and every answer by d. Zero is
@@ -151,7 +159,7 @@ func (p *Proxy) Blackhole(on bool) { p.set(func() { p.hole = on }) }
 // Reset forgets counts, cuts, latency and the black hole. Open connections stay.
 func (p *Proxy) Reset() {
 	p.set(func() {
-		p.armed, p.seen, p.before, p.after, p.latency, p.hole = false, 0, 0, 0, 0, false
+		p.armed, p.seen, p.before, p.after, p.latency, p.hole = false, nil, 0, 0, 0, false
 	})
 }
 
@@ -237,14 +245,14 @@ const (
 )
 
 // count counts a message and decides on it.
-func (p *Proxy) count() verdict {
+func (p *Proxy) count(kind byte) verdict {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.armed {
 		return forward
 	}
-	p.seen++
-	switch p.seen {
+	p.seen = append(p.seen, kind)
+	switch len(p.seen) {
 	case p.before:
 		return cutBefore
 	case p.after:

@@ -102,8 +102,8 @@ func TestCountsMessages(t *testing.T) {
 	if _, err := conn.Exec(t.Context(), "SELECT $1::int", pgx.QueryExecModeExec, 1); err != nil {
 		t.Fatal(err)
 	}
-	if n := p.Messages(); n != 5 {
-		t.Errorf("an extended query was %d messages, want 5", n)
+	if n, kinds := p.Messages(), p.Kinds(); n != 5 || kinds != "PBDES" {
+		t.Errorf("an extended query was %d messages, %s, want 5, PBDES", n, kinds)
 	}
 	if err := conn.Close(t.Context()); err != nil {
 		t.Fatal(err)
