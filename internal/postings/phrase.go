@@ -5,6 +5,38 @@ import (
 	"slices"
 )
 
+// Conditions returns the documents that hold all phrases of a query, nil if it
+// has none, and those that hold an excluded one; the dead may be among them.
+// It is for hits that are found by other means than words. The sources' Lookup
+// must have what [Query.Lookups] names.
+func Conditions(q Query, sources []Source) (required, excluded *Set, err error) {
+	excluded = new(Set)
+	if len(q.Phrases) > 0 {
+		required = new(Set)
+	}
+	s := searchers.Get().(*searcher)
+	defer s.end()
+	for i := range sources {
+		source := &sources[i]
+		all, none, err := s.phrases(q, source)
+		if err != nil {
+			return nil, nil, fmt.Errorf("segment %d-%d: %w", source.Low, source.High, err)
+		}
+		for ordinal := range none.All() {
+			excluded.Add(ordinal)
+		}
+		if len(all) == 0 {
+			continue
+		}
+		for ordinal := range all[0].All() {
+			if !slices.ContainsFunc(all[1:], func(set *Set) bool { return !set.Contains(ordinal) }) {
+				required.Add(ordinal)
+			}
+		}
+	}
+	return required, excluded, nil
+}
+
 // phrases finds the documents of a source that hold each required phrase, and
 // those that hold an excluded one.
 func (s *searcher) phrases(q Query, source *Source) (required []*Set, excluded *Set, err error) {

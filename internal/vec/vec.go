@@ -1,0 +1,51 @@
+// Package vec computes with vectors. What two stores are to agree on is computed here, in float64.
+package vec
+
+import "math"
+
+// Cosine returns the cosine similarity of two vectors of one length: their dot product by the product of their lengths, from −1
+// to 1. It is 0 if one of them is zero.
+func Cosine(a, b []float32) float64 {
+	b = b[:len(a)]
+	var dot, aa, bb float64
+	for i, x := range a {
+		x, y := float64(x), float64(b[i])
+		dot += x * y
+		aa += x * x
+		bb += y * y
+	}
+	if aa == 0 || bb == 0 {
+		return 0
+	}
+	return max(-1, min(1, dot/math.Sqrt(aa*bb)))
+}
+
+// Half returns the value of a number in the IEEE 754 half-precision format.
+func Half(bits uint16) float32 {
+	sign, exponent, fraction := uint32(bits>>15)<<31, uint32(bits>>10)&0x1f, uint32(bits)&0x3ff
+	switch exponent {
+	case 0: // zero, or too small for an implied leading 1
+		v := float32(fraction) / (1 << 24)
+		return math.Float32frombits(math.Float32bits(v) | sign)
+	case 0x1f: // infinity, or not a number
+		return math.Float32frombits(sign | 0xff<<23 | fraction<<13)
+	}
+	return math.Float32frombits(sign | (exponent+127-15)<<23 | fraction<<13)
+}
+
+// Settle scales a vector by a power of two, which changes no direction, if its components are so large or so small that a
+// computation in float32, or a format of less range, would lose them.
+func Settle(v []float32) {
+	const low, high = 1.0 / 1024, 1024
+	var most float32
+	for _, x := range v {
+		most = max(most, x, -x)
+	}
+	if most == 0 || most >= low && most <= high {
+		return
+	}
+	_, exponent := math.Frexp(float64(most))
+	for i, x := range v {
+		v[i] = float32(math.Ldexp(float64(x), -exponent))
+	}
+}
