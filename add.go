@@ -23,6 +23,9 @@ import (
 // chunks whose text stayed keep their ids; content that did not change writes nothing. The same call may be repeated at any
 // time, after [ErrCommitUnknown] too. On return the document is found by text search.
 //
+// With an embedder, passages that are new get their vectors before Add returns, unless Embed says otherwise. Where the embedder
+// fails, the document is stored all the same, the passages wait in the queue, and Added.EmbedErr says why.
+//
 // Errors: [*InvalidError], [*ConflictError], [ErrUnavailable], [ErrCommitUnknown], [ErrClosed], or the context's.
 func (o *Owner) Add(ctx context.Context, doc Document) (Added, error) {
 	ready, errs := o.prepare(ctx, []Document{doc})
@@ -84,16 +87,9 @@ func (o *Owner) AddMany(ctx context.Context, docs []Document) ([]Added, error) {
 		}
 	}
 	for i := range results {
-		err := results[i].Err
-		if err == nil {
-			continue
-		}
-		if ctx.Err() != nil {
-			return results, ctx.Err()
-		}
-		for _, stop := range []error{ErrUnavailable, ErrCommitUnknown, ErrClosed} {
-			if errors.Is(err, stop) {
-				return results, err
+		for _, stop := range []error{ErrUnavailable, ErrCommitUnknown, ErrClosed, context.Canceled, context.DeadlineExceeded} {
+			if errors.Is(results[i].Err, stop) {
+				return results, results[i].Err
 			}
 		}
 	}
@@ -109,6 +105,7 @@ const (
 type prepared struct {
 	identity Identity
 	ifExists IfExists
+	embed    Embed
 	record   DocumentRecord
 	content  string
 	language string // as given
@@ -234,7 +231,14 @@ func (p *prepared) decide(old *DocumentRecord) (bool, error) {
 }
 
 func (m *Memory) validate(ctx context.Context, owner string, doc Document) (*prepared, error) {
-	p := &prepared{ifExists: doc.IfExists, language: doc.Language}
+	p := &prepared{ifExists: doc.IfExists, embed: doc.Embed, language: doc.Language}
+	switch p.embed {
+	case "":
+		p.embed = EmbedNow
+	case EmbedNow, EmbedLater, EmbedNever:
+	default:
+		return nil, invalidf("embed", "%q is none of %s, %s, %s", doc.Embed, EmbedNow, EmbedLater, EmbedNever)
+	}
 	switch p.ifExists {
 	case "":
 		p.ifExists = Update
@@ -315,6 +319,7 @@ func (m *Memory) validate(ctx context.Context, owner string, doc Document) (*pre
 			Bytes:    len(content),
 		},
 		RawMetadata: metadata,
+		NoVectors:   p.embed == EmbedNever,
 		ContentHash: digest("document", content, doc.Name, doc.Language, m.config.Chunker.Signature()),
 	}
 	if !doc.Date.IsZero() {
@@ -537,12 +542,21 @@ func (o *Owner) addBatch(ctx context.Context, batch []*prepared, results []Added
 	if len(params.Identities) == 0 {
 		return nil
 	}
+	vectors := m.prepareVectors(ctx, batch)
 	w, err := m.edit(ctx, params)
 	if err != nil {
 		return err
 	}
 	edit := w.edit
-	defer edit.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // the first error is the one that matters
+	defer edit.Rollback(ctx) //nolint:errcheck // the first error is the one that matters
+	if vectors.stale(edit.Generations()) {
+		// Another model has become the active one: nobody is asked for vectors while the owner is locked.
+		if err := edit.Rollback(ctx); err != nil {
+			return err
+		}
+		m.models.forget(m.store)
+		return o.addBatch(ctx, batch, results)
+	}
 	stored := map[Identity]*EditDocument{}
 	for i := range edit.Documents() {
 		d := &edit.Documents()[i]
@@ -567,23 +581,25 @@ func (o *Owner) addBatch(ctx context.Context, batch []*prepared, results []Added
 			}
 			return o.addBatch(ctx, batch, results)
 		}
-		if results[i], err = w.add(p, old); err != nil {
+		if results[i], err = w.add(i, p, old); err != nil {
 			results[i] = Added{DocumentID: p.record.ID, Status: Failed, Err: err}
 		}
 	}
 	if !w.dirty {
 		return edit.Rollback(ctx)
 	}
+	w.changes.Lease = vectors.lease(m.config.EmbedLease)
 	if err := w.commit(ctx); err != nil {
 		return err
 	}
+	w.embedNow(ctx, vectors, batch, results)
 	w.tidy(ctx)
 	return nil
 }
 
 // sameRow tells whether a stored document's own columns already say what a new version would.
 func sameRow(old, new *DocumentRecord) bool {
-	if old.Name != new.Name || old.Type != new.Type || !old.Date.Equal(new.Date) {
+	if old.Name != new.Name || old.Type != new.Type || !old.Date.Equal(new.Date) || old.NoVectors != new.NoVectors {
 		return false
 	}
 	a, errA := jsonValue(old.RawMetadata)

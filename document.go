@@ -84,7 +84,22 @@ type Document struct {
 	Language string
 	// IfExists says what happens when the identity is taken. Defaults to [Update].
 	IfExists IfExists
+	// Embed says when the document's passages get their vectors. Defaults to [EmbedNow].
+	Embed Embed
 }
+
+// Embed says when passages get their vectors.
+type Embed string
+
+const (
+	// EmbedNow asks the embedder during the Add, after the document was stored. What the embedder fails to do stays in the queue.
+	// It is the default.
+	EmbedNow Embed = "now"
+	// EmbedLater leaves it to the queue, which [Memory.Run] works off.
+	EmbedLater Embed = "later"
+	// EmbedNever keeps the document out of vector search; text search finds it.
+	EmbedNever Embed = "never"
+)
 
 // Status tells what Add did.
 type Status string
@@ -103,8 +118,10 @@ type Added struct {
 	Status       Status
 	Chunks       int // leaves the document has now
 	ChunksReused int // of these, kept from the stored version with their ids and vectors
-	Embedded     int // leaves embedded by this call
-	Pending      int // leaves that wait for a vector
+	Embedded     int // leaves that got their vector in this call, those that reused one included
+	Pending      int // leaves of this call that wait for a vector in the queue
+	// EmbedErr is why leaves wait although they were to be embedded now. The document is stored all the same.
+	EmbedErr error
 	// RemovedNULs counts NUL bytes taken out of the content.
 	RemovedNULs int
 	// UnsearchableWords counts words too long to be indexed (over 128 bytes): they are stored but text search cannot find them.

@@ -17,10 +17,31 @@ const (
 	maxLeaves = 64 << 10 // leaves in the largest segment that merging makes
 )
 
-// Run does maintenance until the context ends: it merges segments of the text index, purges what deletes left in it, and rebuilds
-// indexes that another version of the analysis made. Several processes may run it at once. A host that never calls it gets
-// the merging in Add, less often. Faults are logged and tried again; the error is the context's, or [ErrClosed].
+// Run does what is to be done in the background until the context ends. It merges segments of the text index, purges what deletes
+// left in it, and rebuilds indexes that another version of the analysis made. With an embedder it embeds what is queued, fills new
+// generations, and keeps the indexes of vectors in line with the owners' sizes. Several processes may run it at once. A host that
+// never calls it gets the merging in Add, less often. Faults are logged and tried again; the error is the context's, or
+// [ErrClosed].
 func (m *Memory) Run(ctx context.Context) error {
+	loops := []func(context.Context) error{m.maintainLoop}
+	if m.config.Embedder != nil {
+		loops = append(loops, m.embedLoop, m.tuneLoop)
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	ends := make(chan error, len(loops))
+	for _, loop := range loops {
+		go func() { ends <- loop(ctx) }()
+	}
+	err := <-ends
+	stop()
+	for range loops[1:] {
+		<-ends
+	}
+	return err
+}
+
+func (m *Memory) maintainLoop(ctx context.Context) error {
 	for {
 		worked, err := m.Maintain(ctx)
 		switch {
@@ -68,7 +89,7 @@ func (m *Memory) maintain(ctx context.Context, owner string, fan int) (steps int
 			return steps, err
 		}
 		if done, err := w.mergeOnce(ctx, fan); err != nil || done {
-			if rollback := w.edit.Rollback(context.WithoutCancel(ctx)); err == nil {
+			if rollback := w.edit.Rollback(ctx); err == nil {
 				err = rollback
 			}
 			return steps, err
@@ -146,7 +167,7 @@ func (m *Memory) reindex(ctx context.Context, owner string) error {
 	if err != nil {
 		return err
 	}
-	defer e.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // the first error is the one that matters
+	defer e.Rollback(ctx) //nolint:errcheck // the first error is the one that matters
 	state := e.State()
 	if state.Analysis >= analysis.Version {
 		return nil
@@ -181,7 +202,7 @@ func (m *Memory) reindex(ctx context.Context, owner string) error {
 		w.put(segment, len(docs))
 	}
 	w.changes.State = w.state
-	if err := e.Commit(ctx, w.changes); err != nil {
+	if _, err := e.Commit(ctx, w.changes); err != nil {
 		return err
 	}
 	m.config.Logger.InfoContext(ctx, "llmemory: rebuilt a text index for a new version of the analysis",

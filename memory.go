@@ -5,11 +5,11 @@ import (
 	"errors"
 	"log/slog"
 	"runtime"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/llmemory/llmemory/chunk"
+	"github.com/llmemory/llmemory/embedding"
 	"github.com/llmemory/llmemory/extract"
 	"github.com/llmemory/llmemory/internal/analysis"
 )
@@ -23,6 +23,21 @@ type Config struct {
 	Extractor extract.Extractor
 	// MaxContentBytes is the largest content of one document. Defaults to [DefaultMaxContentBytes], 64 MiB.
 	MaxContentBytes int
+	// Embedder makes the vectors of passages and questions. Nil means none: search is by text. The first use in a store makes a
+	// generation of its model; see [Memory.AddGeneration] for changing models.
+	Embedder embedding.Embedder
+	// Embedders are further embedders, for generations of other models: while one model takes the place of another, both are
+	// needed.
+	Embedders []embedding.Embedder
+	// Profile is the profile of the generation that the first use of Embedder makes. Defaults to [Balanced].
+	Profile Profile
+	// QueryTimeout bounds the embedding of a question; a search that waited in vain goes on without vectors and says so.
+	// Defaults to 10 s.
+	QueryTimeout time.Duration
+	// EmbedLease is how long a worker may be silent before its passages are given to another. Defaults to 60 s.
+	EmbedLease time.Duration
+	// EmbedBatch is how many passages a worker takes at a time. Defaults to 256.
+	EmbedBatch int
 	// MaintenanceInterval is how often [Memory.Run] looks for work when there was none. Defaults to 2 s.
 	MaintenanceInterval time.Duration
 	// Logger gets what no caller is there to receive: faults of maintenance. Defaults to slog.Default().
@@ -40,6 +55,21 @@ func (c *Config) Validate() error {
 	}
 	if c.MaxContentBytes > 1<<30 {
 		faults = append(faults, invalidf("MaxContentBytes", "must be at most %d, is %d", 1<<30, c.MaxContentBytes))
+	}
+	if c.Embedder == nil && len(c.Embedders) > 0 {
+		faults = append(faults, invalidf("Embedders", "must be empty without an Embedder"))
+	}
+	if _, err := parseProfile(c.Profile); err != nil {
+		faults = append(faults, err)
+	}
+	if c.QueryTimeout < 0 {
+		faults = append(faults, invalidf("QueryTimeout", "must not be negative, is %s", c.QueryTimeout))
+	}
+	if c.EmbedLease < 0 || c.EmbedLease > 0 && c.EmbedLease < time.Second {
+		faults = append(faults, invalidf("EmbedLease", "must be at least 1s, is %s", c.EmbedLease))
+	}
+	if c.EmbedBatch < 0 || c.EmbedBatch > maxEmbedBatch {
+		faults = append(faults, invalidf("EmbedBatch", "must be 1 to %d, is %d", maxEmbedBatch, c.EmbedBatch))
 	}
 	if c.MaintenanceInterval < 0 {
 		faults = append(faults, invalidf("MaintenanceInterval", "must not be negative, is %s", c.MaintenanceInterval))
@@ -61,6 +91,18 @@ func (c *Config) withDefaults() Config {
 	if out.MaxContentBytes == 0 {
 		out.MaxContentBytes = DefaultMaxContentBytes
 	}
+	if out.Profile == "" {
+		out.Profile = Balanced
+	}
+	if out.QueryTimeout == 0 {
+		out.QueryTimeout = 10 * time.Second
+	}
+	if out.EmbedLease == 0 {
+		out.EmbedLease = time.Minute
+	}
+	if out.EmbedBatch == 0 {
+		out.EmbedBatch = 256
+	}
 	if out.MaintenanceInterval == 0 {
 		out.MaintenanceInterval = 2 * time.Second
 	}
@@ -79,10 +121,11 @@ type Memory struct {
 
 // shared is what a Memory and its views on a host's transactions have in common.
 type shared struct {
-	config    Config
-	analyzer  *analysis.Analyzer
-	workers   chan struct{} // bounds the goroutines that analyse
-	languages languageCache
+	config   Config
+	analyzer *analysis.Analyzer
+	workers  chan struct{} // bounds the goroutines that analyse
+	owners   ownerCache
+	models   models
 }
 
 // New makes a Memory on a store. A nil config means defaults. The store stays the caller's to close.
@@ -97,6 +140,7 @@ func New(store Store, config *Config) (*Memory, error) {
 		config:   config.withDefaults(),
 		analyzer: analysis.New(),
 		workers:  make(chan struct{}, runtime.GOMAXPROCS(0)),
+		models:   models{infos: map[int]embedding.ModelInfo{}},
 	}}, nil
 }
 
@@ -122,36 +166,39 @@ func (o *Owner) ID() string { return o.id }
 
 func (o *Owner) check() error { return checkID("owner", o.id) }
 
-// languageCache remembers which languages an owner's index held when it was last read, to save analysing queries for all of
-// them. A stale entry costs a second look, never a wrong answer.
-type languageCache struct {
+// ownerCache remembers what searches learned of owners, to ask the right question at once. A stale entry costs a second look or
+// some time, never a wrong answer.
+type ownerCache struct {
 	mu sync.Mutex
-	m  map[languageKey][]string
+	m  map[ownerKey]ownerFacts
 }
 
-type languageKey struct {
+type ownerKey struct {
 	store Store
 	owner string
 }
 
-const maxCachedOwners = 10_000
-
-func (c *languageCache) get(k languageKey) []string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.m[k]
+type ownerFacts struct {
+	languages []string // of the owner's index
+	leaves    int64
 }
 
-func (c *languageCache) put(k languageKey, languages []string) {
+const maxCachedOwners = 10_000
+
+func (c *ownerCache) get(k ownerKey) (ownerFacts, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if slices.Equal(c.m[k], languages) {
-		return
-	}
+	f, ok := c.m[k]
+	return f, ok
+}
+
+func (c *ownerCache) put(k ownerKey, f ownerFacts) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.m == nil || len(c.m) >= maxCachedOwners {
-		c.m = make(map[languageKey][]string)
+		c.m = make(map[ownerKey]ownerFacts)
 	}
-	c.m[k] = languages
+	c.m[k] = f
 }
 
 // sleep waits for d or the context.

@@ -252,7 +252,7 @@ func (o *Owner) delete(ctx context.Context, p EditParams) (Deleted, error) {
 	if err != nil {
 		return Deleted{}, err
 	}
-	defer w.edit.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // the first error is the one that matters
+	defer w.edit.Rollback(ctx) //nolint:errcheck // the first error is the one that matters
 	var out Deleted
 	for i := range w.edit.Documents() {
 		d := &w.edit.Documents()[i]

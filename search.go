@@ -2,12 +2,15 @@ package llmemory
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 	"unicode/utf8"
 
+	"github.com/llmemory/llmemory/embedding"
 	"github.com/llmemory/llmemory/internal/analysis"
+	"github.com/llmemory/llmemory/internal/fusion"
 	"github.com/llmemory/llmemory/internal/postings"
 )
 
@@ -24,15 +27,36 @@ const (
 	ByText Mode = "text"
 )
 
+// Fusion says how a hybrid search makes one ranking of two.
+type Fusion string
+
+// The fusions.
+const (
+	// MinMax is the weighted sum of scores that are brought to the range from 0 to 1 within their ranking. It is the default.
+	MinMax Fusion = "minmax"
+	// RRF is reciprocal rank fusion with k = 60: Σ 1 / (k + rank).
+	RRF Fusion = "rrf"
+	// WeightedRRF is reciprocal rank fusion in which each ranking counts by its weight.
+	WeightedRRF Fusion = "weighted_rrf"
+)
+
+// DefaultTextWeight is the weight of the text ranking in a hybrid search; the vectors have the rest to 1.
+const DefaultTextWeight = 0.5
+
 // SearchOptions narrow and shape a search. The zero value asks for the best 10 passages.
 type SearchOptions struct {
-	Where           // searches only documents that match
-	Mode       Mode // defaults to Hybrid
-	Limit      int  // hits; defaults to 10, at most 1000
-	Parents    bool // return each hit's parent chunk
-	Neighbours int  // return so many chunks before and after each hit, at most 10
-	Snippet    int  // longest snippet in bytes; defaults to 240; -1 for neither snippets nor highlights
-	Explain    bool // return what the search did and how long it took
+	Where      // searches only documents that match
+	Mode  Mode // defaults to Hybrid
+	Limit int  // hits; defaults to 10, at most 1000
+	// Candidates is how many passages each ranking of a hybrid search has, whatever the limit is. Defaults to 100, or the limit if
+	// that is more; at most 1000.
+	Candidates int
+	Fusion     Fusion  // defaults to MinMax
+	TextWeight float64 // of the text ranking in MinMax and WeightedRRF, above 0 and below 1; defaults to [DefaultTextWeight]
+	Parents    bool    // return each hit's parent chunk
+	Neighbours int     // return so many chunks before and after each hit, at most 10
+	Snippet    int     // longest snippet in bytes; defaults to 240; -1 for neither snippets nor highlights
+	Explain    bool    // return what the search did and how long it took
 }
 
 // Result is the answer of a search.
@@ -79,6 +103,12 @@ type Explanation struct {
 	Terms      []string // looked up, tagged by language
 	Candidates int      // passages that matched before the limit
 	Filter     string   // how the filter was applied: "none", "selective" or "broad"
+	Generation int64    // of the vectors, 0 without
+	Model      string   // of the vectors
+	Plan       string   // how the nearest vectors were found
+	Nearest    int      // passages found by vectors
+	Fusion     Fusion   // of a hybrid search
+	TextWeight float64  // of a hybrid search
 	Stages     []Stage
 }
 
@@ -93,10 +123,15 @@ const (
 	// best candidates instead, which they are likely to let pass.
 	selectLimit = 10_000
 	defaultSnip = 240
+
+	defaultCandidates = 100
 )
 
-// Search finds the passages that answer a query best: words are ORed and ranked by BM25, "quoted phrases" must occur, -word and
-// -"phrase" must not. Where no passage holds the phrases, their words are searched one by one, and Degraded says so. Nil options mean defaults. Finding nothing is no error.
+// Search finds the passages that answer a query best. By text, words are ORed and ranked by BM25; by vector, passages are ranked by
+// the cosine similarity of their vectors to the question's; a hybrid search, the default, fuses both. In every mode, "quoted
+// phrases" must occur, -word and -"phrase" must not. Where no passage holds the phrases, their words are searched one by one, and
+// Degraded says so. A hybrid search without vectors, for want of an embedder or because it fails, answers by text, and Degraded
+// says so. Nil options mean defaults. Finding nothing is no error.
 //
 // Errors: [*InvalidError], [ErrUnavailable], [ErrClosed], or the context's.
 func (o *Owner) Search(ctx context.Context, query string, opts *SearchOptions) (*Result, error) {
@@ -117,19 +152,11 @@ func (o *Owner) Search(ctx context.Context, query string, opts *SearchOptions) (
 	}
 	s.Where = where
 	result := &Result{Query: query, Mode: s.Mode}
-	switch s.Mode {
-	case Hybrid:
-		result.Degraded = []string{"vector: no embedder is configured"}
-	case ByVector:
-		return nil, invalidf("mode", "%q needs an embedder, and none is configured", s.Mode)
-	}
 	search := &search{memory: o.memory, owner: o.id, options: s, query: query, clock: started}
 	if result.Hits, err = search.run(ctx); err != nil {
 		return nil, err
 	}
-	if search.relaxed {
-		result.Degraded = append(result.Degraded, "phrase: no passage holds the quoted words together; they were searched one by one")
-	}
+	result.Degraded = search.degraded
 	result.Took = time.Since(started)
 	if s.Explain {
 		result.Explanation = &search.explanation
@@ -157,6 +184,22 @@ func (s *SearchOptions) check(query string) error {
 	if s.Limit, err = checkLimit("limit", s.Limit, 10, maxLimit); err != nil {
 		return err
 	}
+	if s.Candidates, err = checkLimit("candidates", s.Candidates, max(defaultCandidates, s.Limit), maxLimit); err != nil {
+		return err
+	}
+	switch s.Fusion {
+	case "":
+		s.Fusion = MinMax
+	case MinMax, RRF, WeightedRRF:
+	default:
+		return invalidf("fusion", "%q is none of %s, %s, %s", s.Fusion, MinMax, RRF, WeightedRRF)
+	}
+	if s.TextWeight == 0 {
+		s.TextWeight = DefaultTextWeight
+	}
+	if !(s.TextWeight > 0 && s.TextWeight < 1) {
+		return invalidf("text weight", "must be above 0 and below 1, is %v", s.TextWeight)
+	}
 	if s.Neighbours < 0 || s.Neighbours > maxNeighbours {
 		return invalidf("neighbours", "must be 0 to %d, is %d", maxNeighbours, s.Neighbours)
 	}
@@ -169,7 +212,7 @@ func (s *SearchOptions) check(query string) error {
 	return s.Where.validate()
 }
 
-// search is one search on its way: terms, candidates, hits.
+// search is one search on its way: terms and a vector, candidates, hits.
 type search struct {
 	memory      *Memory
 	owner       string
@@ -177,7 +220,8 @@ type search struct {
 	query       string
 	clock       time.Time
 	explanation Explanation
-	relaxed     bool // no passage holds the phrases: their words were searched
+	degraded    []string
+	fused       bool // two rankings are made
 }
 
 // stage notes how long the step that just ended took.
@@ -187,58 +231,175 @@ func (s *search) stage(name string) {
 	s.clock = now
 }
 
-// run waits for the store at most three times: for the postings, for a broad filter, and for the hits' text. All answers are of
-// one snapshot.
+// question is a query as a vector.
+type question struct {
+	generation *Generation
+	vector     []float32
+}
+
+// run embeds the question, while no connection is held, and asks the store. Should another generation have become the active one
+// meanwhile, it does so again.
 func (s *search) run(ctx context.Context) ([]Hit, error) {
-	store := s.memory.store
-	cache, key := &s.memory.languages, languageKey{store, s.owner}
-	known := cache.get(key)
-	query, languages := s.analyse(known)
-	s.stage("analyse")
-	terms, positions := lookups(query)
-	if len(terms) == 0 {
+	for range 3 {
+		q, err := s.embed(ctx)
+		if err != nil || q == nil && s.options.Mode == ByVector {
+			return nil, err
+		}
+		hits, stale, err := s.ask(ctx, q)
+		if err != nil || !stale {
+			return hits, err
+		}
+		s.memory.models.forget(s.memory.store)
+	}
+	return nil, &UnavailableError{What: "vectors", Err: errors.New("the active generation changes faster than a question is embedded")}
+}
+
+// embed turns the question into a vector if the mode needs one and it can be had; a hybrid search goes without otherwise.
+func (s *search) embed(ctx context.Context) (*question, error) {
+	if s.options.Mode == ByText {
 		return nil, nil
+	}
+	s.degraded = nil
+	q, reason, err := s.memory.question(ctx, s.query)
+	s.stage("embed")
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case errors.Is(err, ErrClosed):
+		return nil, err
+	case q != nil:
+		s.fused = s.options.Mode == Hybrid
+		return q, nil
+	case s.options.Mode == ByVector && err != nil:
+		return nil, err
+	case s.options.Mode == ByVector && s.memory.config.Embedder == nil:
+		return nil, invalidf("mode", "%q needs an embedder, and none is configured", s.options.Mode)
+	case err != nil:
+		reason = err.Error()
+	}
+	s.degraded = append(s.degraded, "vector: "+reason)
+	return nil, nil
+}
+
+// question embeds a query for the active generation. Without a vector it says why: the reason if that is how things are set up,
+// the error if it failed.
+func (m *Memory) question(ctx context.Context, query string) (q *question, reason string, err error) {
+	if m.config.Embedder == nil {
+		return nil, "no embedder is configured", nil
+	}
+	words, _, _ := postings.ParseQuery(query)
+	if words == "" {
+		return nil, "the query only says what is not wanted", nil
+	}
+	list, err := m.generations(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	g := activeOf(list)
+	if g == nil {
+		return nil, "no passage has a vector yet: run llmemory embed, or add a document", nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, m.config.QueryTimeout)
+	defer cancel()
+	e := m.embedderOf(ctx, g)
+	if e == nil {
+		return nil, "", m.foreign(g)
+	}
+	vectors, err := e.Embed(ctx, embedding.Query, []string{words})
+	if err == nil {
+		err = embedding.Check(vectors, 1, g.Model.Dimensions)
+	}
+	if err != nil {
+		return nil, "", providerError(err)
+	}
+	return &question{generation: g, vector: vectors[0]}, "", nil
+}
+
+// ask waits for the store at most three times: for the postings and, without a filter, the nearest vectors; for what a filter or
+// an owner not seen before makes a second step; and for the hits' text. All answers are of one snapshot. It is stale if the
+// question's generation is not the active one.
+func (s *search) ask(ctx context.Context, q *question) (hits []Hit, stale bool, err error) {
+	store := s.memory.store
+	key := ownerKey{store, s.owner}
+	facts, seen := s.memory.owners.get(key)
+	query, languages := s.analyse(facts.languages)
+	s.stage("analyse")
+	text := s.options.Mode != ByVector
+	terms, positions := s.lookups(query)
+	if len(terms) == 0 && q == nil {
+		return nil, false, nil
 	}
 	view, err := store.View(ctx, ViewParams{Owner: s.owner})
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	defer view.Close(context.WithoutCancel(ctx)) //nolint:errcheck // reads only: nothing is lost
+	defer view.Close(ctx) //nolint:errcheck // reads only: nothing is lost
 	params := PostingsParams{
 		Owner: s.owner, Terms: terms, Positions: positions, Where: s.options.Where, SelectLimit: selectLimit,
 	}
+	conditions := len(query.Phrases)+len(query.Exclude) > 0
+	nearest := s.nearest(q, facts.leaves, len(query.Exclude) > 0)
+	if seen && params.Where.IsZero() && len(query.Phrases) == 0 {
+		params.Vector = nearest
+	}
 	found, err := view.Postings(ctx, params)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	owned := sortedKeys(found.State.Languages)
 	if missing(languages, analysis.QueryLanguages(s.query, owned)) {
 		// The owner has gained a language since its list was cached.
 		query, languages = s.analyse(owned)
-		params.Terms, params.Positions = lookups(query)
+		params.Terms, params.Positions = s.lookups(query)
+		vector := found.Vector
+		params.Vector = nil
 		if found, err = view.Postings(ctx, params); err != nil {
-			return nil, err
+			return nil, false, err
 		}
+		found.Vector = vector
 	}
-	cache.put(key, owned)
-	s.stage("postings")
+	s.memory.owners.put(key, ownerFacts{languages: owned, leaves: found.State.Leaves})
+	s.stage("candidates")
 	if found.State.Leaves > 0 && found.State.Analysis > analysis.Version {
-		return nil, fmt.Errorf("%w: the text index of this owner was made by analysis version %d, this program knows version %d: upgrade it",
+		return nil, false, fmt.Errorf("%w: the text index of this owner was made by analysis version %d, this program knows version %d: upgrade it",
 			ErrUnavailable, found.State.Analysis, analysis.Version)
+	}
+	if q != nil && found.Active != q.generation.ID {
+		return nil, true, nil
 	}
 	s.explanation.Languages, s.explanation.Terms = languages, params.Terms
 
-	scored, err := s.score(query, found)
-	if err != nil {
-		return nil, err
-	}
-	if len(scored) == 0 && len(query.Phrases) > 0 {
-		// People quote titles and names that the text does not spell that way.
-		query.Phrases = nil
-		if scored, err = s.score(query, found); err != nil {
-			return nil, err
+	var (
+		sources            []postings.Source
+		scored             []postings.Scored
+		required, excluded *postings.Set
+	)
+	if text || conditions {
+		if sources, err = openSources(found); err != nil {
+			return nil, false, err
 		}
-		s.relaxed = len(scored) > 0
+	}
+	if text {
+		if scored, err = s.score(query, sources, found); err != nil {
+			return nil, false, err
+		}
+	}
+	if conditions && q != nil {
+		if required, excluded, err = postings.Conditions(query, sources); err != nil {
+			return nil, false, fmt.Errorf("%w: search the text index: %w", ErrCorrupt, err)
+		}
+	}
+	if len(query.Phrases) > 0 && len(scored) == 0 && (required == nil || required.Len() == 0) {
+		// People quote titles and names that the text does not spell that way.
+		query.Phrases, required = nil, nil
+		if text {
+			if scored, err = s.score(query, sources, found); err != nil {
+				return nil, false, err
+			}
+		}
+		if len(scored) > 0 || q != nil {
+			s.degraded = append(s.degraded, "phrase: no passage holds the quoted words together; they were searched one by one")
+		}
 	}
 	s.explanation.Candidates = len(scored)
 	s.stage("score")
@@ -246,24 +407,139 @@ func (s *search) run(ctx context.Context) ([]Hit, error) {
 	switch {
 	case found.Broad:
 		s.explanation.Filter = "broad"
-		if scored, err = s.match(ctx, view, scored); err != nil {
-			return nil, err
-		}
-		s.stage("filter")
 	case found.Selected != nil:
 		s.explanation.Filter = "selective"
 	}
-	if len(scored) == 0 {
-		return nil, nil
+	vector := found.Vector
+	if nearest != nil && vector == nil {
+		nearest.Rows = found.State.Leaves
+		nearest.Among = among(found.Selected, required)
+	} else {
+		nearest = nil
 	}
-	hits, err := s.hydrate(ctx, view, scored)
-	if err != nil {
-		return nil, err
+	if nearest != nil || found.Broad && len(scored) > 0 {
+		if scored, vector, err = s.match(ctx, view, scored, found.Broad, nearest, vector); err != nil {
+			return nil, false, err
+		}
+		s.stage("filter")
+	}
+	candidates := s.fuse(scored, s.conditioned(vector, required, excluded), q)
+	if len(candidates) == 0 {
+		return nil, false, nil
+	}
+	if hits, err = s.hydrate(ctx, view, candidates); err != nil {
+		return nil, false, err
 	}
 	s.stage("hydrate")
 	s.highlight(hits, query)
 	s.stage("highlight")
-	return hits, nil
+	return hits, false, nil
+}
+
+// nearest asks for the passages nearest to the question, for more of them if some are likely to be excluded.
+func (s *search) nearest(q *question, leaves int64, excludes bool) *VectorParams {
+	if q == nil {
+		return nil
+	}
+	limit := s.options.Limit
+	if s.fused {
+		limit = s.options.Candidates
+	}
+	if excludes {
+		limit = min(2*limit+100, maxLimit)
+	}
+	return &VectorParams{Generation: q.generation.ID, Query: q.vector, Limit: limit, Rows: leaves}
+}
+
+// among returns the leaves that pass both conditions, nil if there is none of either.
+func among(selected []uint64, required *postings.Set) []uint64 {
+	switch {
+	case required == nil:
+		return selected
+	case selected == nil:
+		return slices.AppendSeq([]uint64{}, required.All())
+	}
+	out := []uint64{}
+	for _, ordinal := range selected {
+		if required.Contains(ordinal) {
+			out = append(out, ordinal)
+		}
+	}
+	return out
+}
+
+// conditioned drops what phrases and exclusions do not let pass.
+func (s *search) conditioned(v *VectorRecord, required, excluded *postings.Set) []VectorHit {
+	if v == nil {
+		return nil
+	}
+	s.explanation.Plan = v.Plan
+	hits := v.Found
+	if required != nil || excluded != nil {
+		hits = slices.DeleteFunc(hits, func(h VectorHit) bool {
+			return required != nil && !required.Contains(h.Ordinal) || excluded != nil && excluded.Contains(h.Ordinal)
+		})
+	}
+	s.explanation.Nearest = len(hits)
+	return hits
+}
+
+// candidate is a passage with what the rankings say of it.
+type candidate struct {
+	ordinal uint64
+	score   float64
+	scores  Scores
+}
+
+// fuse makes one ranking, best first.
+func (s *search) fuse(scored []postings.Scored, nearest []VectorHit, q *question) []candidate {
+	if q == nil {
+		out := make([]candidate, len(scored))
+		for i, c := range scored {
+			out[i] = candidate{c.Ordinal, c.Score, Scores{Text: &scored[i].Score}}
+		}
+		return out
+	}
+	s.explanation.Generation, s.explanation.Model = q.generation.ID, q.generation.Model.Identity()
+	if s.options.Mode == ByVector {
+		out := make([]candidate, len(nearest))
+		for i, c := range nearest {
+			out[i] = candidate{c.Ordinal, c.Cosine, Scores{Vector: &nearest[i].Cosine}}
+		}
+		return out
+	}
+	o := s.options
+	s.explanation.Fusion, s.explanation.TextWeight = o.Fusion, o.TextWeight
+	scores := make(map[uint64]*Scores, len(scored)+len(nearest))
+	text := fusion.Ranking{Weight: o.TextWeight, Candidates: make([]fusion.Candidate, len(scored))}
+	for i, c := range scored {
+		text.Candidates[i] = fusion.Candidate{ID: c.Ordinal, Score: c.Score}
+		scores[c.Ordinal] = &Scores{Text: &scored[i].Score}
+	}
+	vector := fusion.Ranking{Weight: 1 - o.TextWeight, Candidates: make([]fusion.Candidate, len(nearest))}
+	for i, c := range nearest {
+		vector.Candidates[i] = fusion.Candidate{ID: c.Ordinal, Score: c.Cosine}
+		if scores[c.Ordinal] == nil {
+			scores[c.Ordinal] = &Scores{}
+		}
+		scores[c.Ordinal].Vector = &nearest[i].Cosine
+	}
+	var fused []fusion.Candidate
+	switch o.Fusion {
+	case RRF:
+		text.Weight, vector.Weight = 1, 1
+		fused = fusion.RRF(fusion.RRFConstant, text, vector)
+	case WeightedRRF:
+		fused = fusion.RRF(fusion.RRFConstant, text, vector)
+	default:
+		fused = fusion.MinMax(text, vector)
+	}
+	out := make([]candidate, len(fused))
+	for i, c := range fused {
+		out[i] = candidate{c.ID, c.Score, *scores[c.ID]}
+		out[i].scores.Fused = &fused[i].Score
+	}
+	return out
 }
 
 func (s *search) analyse(owned []string) (postings.Query, []string) {
@@ -279,8 +555,12 @@ func (s *search) analyse(owned []string) (postings.Query, []string) {
 	return q, languages
 }
 
-// lookups returns the terms that the query reads, and whether it needs their positions.
-func lookups(q postings.Query) (terms []string, positions bool) {
+// lookups returns the terms that the query reads, and whether it needs their positions. A search by vectors needs those of its
+// conditions only.
+func (s *search) lookups(q postings.Query) (terms []string, positions bool) {
+	if s.options.Mode == ByVector {
+		q.Terms = nil
+	}
 	for _, l := range q.Lookups() {
 		terms = append(terms, l.Term)
 		positions = positions || l.Positions
@@ -288,8 +568,8 @@ func lookups(q postings.Query) (terms []string, positions bool) {
 	return terms, positions
 }
 
-// score ranks the leaves that match.
-func (s *search) score(query postings.Query, found *PostingsRecord) ([]postings.Scored, error) {
+// openSources opens the segments that were read.
+func openSources(found *PostingsRecord) ([]postings.Source, error) {
 	sources := make([]postings.Source, 0, len(found.Segments))
 	for _, l := range found.Segments {
 		dead, err := deadSet(l.Segment)
@@ -302,7 +582,12 @@ func (s *search) score(query postings.Query, found *PostingsRecord) ([]postings.
 		}
 		sources = append(sources, postings.Source{Low: l.Low, High: l.High, Dead: dead, Lookup: pages.Lookup})
 	}
-	options := postings.Options{Depth: s.options.Limit}
+	return sources, nil
+}
+
+// score ranks the leaves that match.
+func (s *search) score(query postings.Query, sources []postings.Source, found *PostingsRecord) ([]postings.Scored, error) {
+	options := postings.Options{Depth: s.depth()}
 	switch {
 	case found.Broad:
 		options.Depth = 0 // all: the filter is applied to the ranking
@@ -316,44 +601,71 @@ func (s *search) score(query postings.Query, found *PostingsRecord) ([]postings.
 	return scored, nil
 }
 
-// match applies a broad filter to the ranking: to the best first, to the others only if too few of these pass. A stage never
-// ends between two candidates of equal score, so the ties of the last hit are all there.
-func (s *search) match(ctx context.Context, view View, scored []postings.Scored) ([]postings.Scored, error) {
-	p := MatchParams{Owner: s.owner, Where: s.options.Where, Limit: s.options.Limit, Ordinals: make([]uint64, len(scored))}
-	for i, c := range scored {
-		p.Ordinals[i] = c.Ordinal
+// depth is how many passages the text ranking needs.
+func (s *search) depth() int {
+	if s.fused {
+		return s.options.Candidates
 	}
-	from := 0
-	for i, size := range []int{max(512, 4*s.options.Limit), max(8192, 16*s.options.Limit), len(scored)} {
-		to := min(from+size, len(scored))
-		for to > from && to < len(scored) && scored[to].Score == scored[to-1].Score {
-			to++
+	return s.options.Limit
+}
+
+// match applies a broad filter to the text ranking: to the best first, to the others only if too few of these pass. A stage never
+// ends between two candidates of equal score, so the ties of the last hit are all there. The nearest vectors that a filter
+// selects, if asked for, come with it.
+func (s *search) match(ctx context.Context, view View, scored []postings.Scored, broad bool, nearest *VectorParams, vector *VectorRecord) (
+	[]postings.Scored, *VectorRecord, error) {
+	limit := s.depth()
+	p := MatchParams{Owner: s.owner, Limit: limit, Vector: nearest}
+	if broad {
+		p.Where = s.options.Where
+		p.Ordinals = make([]uint64, len(scored))
+		for i, c := range scored {
+			p.Ordinals[i] = c.Ordinal
 		}
-		p.Stages[i] = to - from
-		from = to
+		from := 0
+		for i, size := range []int{max(512, 4*limit), max(8192, 16*limit), len(scored)} {
+			to := min(from+size, len(scored))
+			for to > from && to < len(scored) && scored[to].Score == scored[to-1].Score {
+				to++
+			}
+			p.Stages[i] = to - from
+			from = to
+		}
 	}
 	passed, err := view.Match(ctx, p)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	ok := postings.NewSet(passed...)
-	return slices.DeleteFunc(scored, func(c postings.Scored) bool { return !ok.Contains(c.Ordinal) }), nil
+	if nearest != nil {
+		vector = passed.Vector
+	}
+	if broad {
+		ok := postings.NewSet(passed.Ordinals...)
+		scored = slices.DeleteFunc(scored, func(c postings.Scored) bool { return !ok.Contains(c.Ordinal) })
+		// The stages let more pass than the ranking is meant to have.
+		for n := limit; n < len(scored); n++ {
+			if scored[n].Score != scored[n-1].Score {
+				scored = scored[:n]
+			}
+		}
+	}
+	return scored, vector, nil
 }
 
 // hydrate loads text and context of the best candidates, and breaks ties by chunk id.
-func (s *search) hydrate(ctx context.Context, view View, scored []postings.Scored) ([]Hit, error) {
+func (s *search) hydrate(ctx context.Context, view View, candidates []candidate) ([]Hit, error) {
 	p := HitsParams{Owner: s.owner, Limit: s.options.Limit, Parents: s.options.Parents, Neighbours: s.options.Neighbours}
-	scores := make(map[uint64]float64, len(scored))
+	known := make(map[uint64]*candidate, len(candidates))
 	group := 0
-	for i, c := range scored {
-		if i > 0 && c.Score != scored[i-1].Score {
+	for i, c := range candidates {
+		if i > 0 && c.score != candidates[i-1].score {
 			if i >= s.options.Limit {
 				break
 			}
 			group++
 		}
-		p.Ordinals, p.Groups = append(p.Ordinals, c.Ordinal), append(p.Groups, group)
-		scores[c.Ordinal] = c.Score
+		p.Ordinals, p.Groups = append(p.Ordinals, c.ordinal), append(p.Groups, group)
+		known[c.ordinal] = &candidates[i]
 	}
 	records, err := view.Hits(ctx, p)
 	if err != nil {
@@ -361,9 +673,9 @@ func (s *search) hydrate(ctx context.Context, view View, scored []postings.Score
 	}
 	hits := make([]Hit, len(records))
 	for i, r := range records {
-		score := scores[r.Chunk.Ordinal]
+		c := known[r.Chunk.Ordinal]
 		hits[i] = Hit{
-			Chunk: r.Chunk.Chunk, Document: r.Document, Score: score, Scores: Scores{Text: &score},
+			Chunk: r.Chunk.Chunk, Document: r.Document, Score: c.score, Scores: c.scores,
 			Parent: r.Parent, Before: r.Before, After: r.After,
 		}
 	}

@@ -36,6 +36,8 @@ type Store interface {
 	Edit(ctx context.Context, p EditParams) (Edit, error)
 	// Backlog returns up to p.Limit owners whose index could do with maintenance, most urgent first.
 	Backlog(ctx context.Context, p BacklogParams) ([]string, error)
+	// Vectors: generations, the queue, the vectors.
+	Vectors
 	// Info describes the store for people: engine, versions, where the tables are.
 	Info(ctx context.Context) (*Info, error)
 	// Close releases what the store opened itself, never what it was given. Later calls fail with ErrClosed; closing twice is
@@ -52,15 +54,18 @@ type Joiner interface {
 // View is a read snapshot of one owner. It is not safe for concurrent use and must be closed.
 type View interface {
 	// Postings returns the owner's index state, its segments with the pages that the terms asked for belong to, and which leaves
-	// the filter selects: their ordinals if they are at most p.SelectLimit, else Broad.
+	// the filter selects: their ordinals if they are at most p.SelectLimit, else Broad. With p.Vector it also returns the leaves
+	// nearest to a query's vector, which is for searches without a filter.
 	Postings(ctx context.Context, p PostingsParams) (*PostingsRecord, error)
 	// Match returns those of the candidates whose document p.Where selects, in the order given. It looks at the candidates in
-	// stages, whose sizes p.Stages gives, and stops after the first stage that leaves it with p.Limit of them.
-	Match(ctx context.Context, p MatchParams) ([]uint64, error)
+	// stages, whose sizes p.Stages gives, and stops after the first stage that leaves it with p.Limit of them. With p.Vector it
+	// also returns the leaves nearest to a query's vector among those that p.Where and p.Vector.Among select: p.Vector.Limit of
+	// them, while there are so many.
+	Match(ctx context.Context, p MatchParams) (*MatchRecord, error)
 	// Hits returns the leaves of these candidates with their documents and, when asked for, context: ordered by group, then
 	// chunk id, at most p.Limit of them. The snapshot ends with this call.
 	Hits(ctx context.Context, p HitsParams) ([]HitRecord, error)
-	// Close ends the snapshot. Closing twice is harmless.
+	// Close ends the snapshot, also when ctx has ended. Closing twice is harmless.
 	Close(ctx context.Context) error
 }
 
@@ -72,13 +77,16 @@ type Edit interface {
 	Documents() []EditDocument
 	// Segments returns the owner's segments ordered by Low, without their content.
 	Segments() []Segment
+	// Generations returns the generations there are, as of a moment after the lock was taken: what this edit queues for all of
+	// them is not queued by [Vectors.Backfill], and what it does not is.
+	Generations() []Generation
 	// Load returns the named segments with all their pages.
 	Load(ctx context.Context, p LoadParams) ([]LoadedSegment, error)
 	// Leaves returns a page of the owner's leaves with text, ordered by ordinal, from p.After on (exclusive).
 	Leaves(ctx context.Context, p LeavesParams) ([]LeafRecord, error)
 	// Commit applies the changes and commits. ErrCommitUnknown if the connection was lost in the act.
-	Commit(ctx context.Context, c Changes) error
-	// Rollback leaves everything as it was. Harmless after Commit.
+	Commit(ctx context.Context, c Changes) (*Committed, error)
+	// Rollback leaves everything as it was, also when ctx has ended. Harmless after Commit.
 	Rollback(ctx context.Context) error
 }
 
@@ -167,6 +175,8 @@ type PostingsParams struct {
 	Positions   bool // return positions too
 	Where       Where
 	SelectLimit int // the most ordinals Selected may hold
+	// Vector asks for nearest leaves as well; nil for none. Only without a Where.
+	Vector *VectorParams
 }
 
 // MatchParams are the parameters of [View.Match].
@@ -176,6 +186,13 @@ type MatchParams struct {
 	Stages   [3]int   // sizes of the stages; their sum is len(Ordinals)
 	Where    Where
 	Limit    int
+	Vector   *VectorParams // asks for nearest leaves as well; nil for none
+}
+
+// MatchRecord is the answer of [View.Match].
+type MatchRecord struct {
+	Ordinals []uint64      // nil without candidates
+	Vector   *VectorRecord // when asked for
 }
 
 // HitsParams are the parameters of [View.Hits].
@@ -206,6 +223,7 @@ type DocumentRecord struct {
 	ContentHash []byte // of content, name and pipeline: equal means nothing to index
 	RawMetadata json.RawMessage
 	Tail        string // the white space after the last leaf
+	NoVectors   bool   // its leaves are not to be embedded
 }
 
 // ChunkRecord is a stored chunk.
@@ -264,6 +282,9 @@ type PostingsRecord struct {
 	Segments []LoadedSegment
 	Selected []uint64 // ascending; nil when Where is zero
 	Broad    bool     // Where selects more than SelectLimit leaves
+	// Active is the generation that searches use, 0 if there is none.
+	Active int64
+	Vector *VectorRecord // when asked for
 }
 
 // HitRecord is one leaf found, with its document.
@@ -288,7 +309,13 @@ type Changes struct {
 	InsertSegments  []LoadedSegment
 	DeadSegments    []Segment // ID, Dead and DeadCount
 	SetLengths      []LeafLength
-	State           OwnerState
+	// Gone are the ordinals that this edit takes out of use: their vectors and jobs go with it. Queue are those it brings into
+	// use: for each generation, a leaf whose input the owner has a vector of gets a copy, also of one that goes now, and the
+	// others are queued. Lease, if not nil, makes some of these jobs belong to the caller.
+	Gone  []uint64
+	Queue []QueueLeaf
+	Lease *Lease
+	State OwnerState
 }
 
 // LeafLength corrects a leaf's length after a change of the analysis.

@@ -23,6 +23,17 @@ type writer struct {
 	dead    []uint64       // ordinals that are no longer live
 	dirty   bool
 	merge   bool // the segments could do with merging now
+
+	embeds    []embedLeaf
+	gone      []uint64   // ordinals that lose their vectors while they stay
+	committed *Committed // after commit
+}
+
+// embedLeaf is a leaf that is to get a vector.
+type embedLeaf struct {
+	document int // index in the batch
+	job      Job
+	hash     []byte
 }
 
 // edit opens an edit whose index speaks this version of the analysis.
@@ -58,8 +69,8 @@ func (m *Memory) edit(ctx context.Context, p EditParams) (*writer, error) {
 	}
 }
 
-// add plans the storing of a prepared document over its present version, nil if there is none.
-func (w *writer) add(p *prepared, old *EditDocument) (Added, error) {
+// add plans the storing of a prepared document, the batch's n-th, over its present version, nil if there is none.
+func (w *writer) add(n int, p *prepared, old *EditDocument) (Added, error) {
 	result := p.result
 	if old != nil {
 		decided, err := p.decide(&old.Document)
@@ -83,6 +94,9 @@ func (w *writer) add(p *prepared, old *EditDocument) (Added, error) {
 			record.Tail = old.Document.Tail
 			result.Chunks, result.ChunksReused = record.ChunkCount, record.ChunkCount
 			w.changes.Documents = append(w.changes.Documents, record)
+			if old.Document.NoVectors != record.NoVectors {
+				w.switchVectors(n, p, old)
+			}
 			return result, nil
 		}
 	}
@@ -117,6 +131,12 @@ func (w *writer) add(p *prepared, old *EditDocument) (Added, error) {
 		if there && bytes.Equal(before.InputHash, c.InputHash) {
 			c.Ordinal, c.Length = before.Ordinal, before.Length
 			result.ChunksReused++
+			switch {
+			case record.NoVectors && !old.Document.NoVectors:
+				w.gone = append(w.gone, c.Ordinal)
+			case !record.NoVectors && old.Document.NoVectors:
+				w.embed(n, record.Name, c)
+			}
 			if !samePlace(before, c) {
 				w.changes.UpdateChunks = append(w.changes.UpdateChunks, c)
 			}
@@ -130,6 +150,9 @@ func (w *writer) add(p *prepared, old *EditDocument) (Added, error) {
 		w.state.Leaves++
 		w.state.Length += int64(c.Length)
 		w.fresh = append(w.fresh, postings.Doc{Ordinal: c.Ordinal, Tokens: l.tokens, Length: c.Length})
+		if !record.NoVectors {
+			w.embed(n, record.Name, c)
+		}
 		if there {
 			w.changes.UpdateChunks = append(w.changes.UpdateChunks, c)
 		} else {
@@ -144,6 +167,32 @@ func (w *writer) add(p *prepared, old *EditDocument) (Added, error) {
 		w.changes.DeleteChunks = append(w.changes.DeleteChunks, id)
 	}
 	return result, nil
+}
+
+// embed plans that a leaf gets a vector.
+func (w *writer) embed(n int, name string, c ChunkRecord) {
+	if len(w.edit.Generations()) == 0 {
+		return
+	}
+	w.embeds = append(w.embeds, embedLeaf{
+		document: n,
+		job:      Job{Ordinal: c.Ordinal, JobInput: JobInput{Owner: w.owner, Name: name, Heading: c.Heading, Text: c.Text}},
+		hash:     inputHash(embedInput(name, c.Heading, c.Text)),
+	})
+}
+
+// switchVectors plans that the leaves of a document whose content stays lose their vectors, or get some.
+func (w *writer) switchVectors(n int, p *prepared, old *EditDocument) {
+	for _, c := range old.Chunks {
+		switch {
+		case c.Level > 0:
+		case p.record.NoVectors:
+			w.gone = append(w.gone, c.Ordinal)
+		default:
+			c.Text = p.content[c.Start:c.End] // which an edit does not read
+			w.embed(n, p.record.Name, c)
+		}
+	}
 }
 
 func samePlace(a, b ChunkRecord) bool {
@@ -190,7 +239,13 @@ func (w *writer) commit(ctx context.Context) error {
 	w.merge = pickMerge(segments, lazyFan) != nil
 	w.state.MergeDue = pickMerge(segments, eagerFan) != nil
 	w.changes.State = w.state
-	return w.edit.Commit(ctx, w.changes)
+	w.changes.Gone = append(slices.Clone(w.dead), w.gone...)
+	slices.Sort(w.changes.Gone)
+	for _, l := range w.embeds {
+		w.changes.Queue = append(w.changes.Queue, QueueLeaf{Ordinal: l.job.Ordinal, Hash: l.hash})
+	}
+	w.committed, err = w.edit.Commit(ctx, w.changes)
+	return err
 }
 
 // bury marks dead ordinals in their segments, drops segments that have no live leaf left, and returns the others.

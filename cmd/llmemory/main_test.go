@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/llmemory/llmemory/embedding/embedtest"
 	"github.com/llmemory/llmemory/pgdbm/pgtest"
 )
 
@@ -51,6 +53,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "mask": mask, "fifo": fifo, "sql": sql, "reference": reference, "waitfile": waitfile,
+			"embedder": embedder,
 		},
 	})
 }
@@ -118,6 +121,41 @@ func sql(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("%s: got %q, want %q", args[1], text, args[0])
 	}
 }
+
+// embedder starts a server that makes embeddings, of dimensions as its models' names say, and puts its address into the
+// environment: "embedder start". It makes the server misbehave: "embedder fail 'server error'", "embedder fail", "embedder poison
+// 'bad input' TEXT".
+func embedder(ts *testscript.TestScript, neg bool, args []string) {
+	var server *embedtest.Server
+	switch {
+	case neg || len(args) == 0:
+		ts.Fatalf("usage: embedder start | fail [FAULT] | poison FAULT TEXT")
+	case args[0] == "start" && len(args) == 1:
+		server = embedtest.NewServer(embedtest.ServerConfig{Models: map[string]int{"small": 64, "large": 96}, RetryAfter: time.Millisecond})
+		ts.Defer(server.Close)
+		servers.Store(ts.Name(), server)
+		ts.Setenv("OPENAI_BASE_URL", server.URL)
+		return
+	}
+	if s, ok := servers.Load(ts.Name()); ok {
+		server = s.(*embedtest.Server)
+	} else {
+		ts.Fatalf("no server: embedder start")
+	}
+	switch {
+	case args[0] == "fail" && len(args) == 1:
+		server.Fail(nil)
+	case args[0] == "fail" && len(args) == 2:
+		server.Fail(embedtest.Always(embedtest.Fault(args[1])))
+	case args[0] == "poison" && len(args) == 3:
+		server.Fail(embedtest.Poison(embedtest.Fault(args[1]), strings.ReplaceAll(args[2], "|", "\n")))
+	default:
+		ts.Fatalf("usage: embedder start | fail [FAULT] | poison FAULT TEXT")
+	}
+}
+
+// servers are the embedding servers of the scripts, by name.
+var servers sync.Map
 
 // reference compares the program's reference with the one in the repository, and writes it when scripts are updated.
 func reference(ts *testscript.TestScript, neg bool, args []string) {

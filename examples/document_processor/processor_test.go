@@ -155,7 +155,8 @@ func checkTables(t *testing.T, url, schema string) {
 		return list
 	}
 	want := []string{
-		schema + ".document_chunks", schema + ".document_owners", schema + ".documents", schema + ".processed_documents",
+		schema + ".document_chunks", schema + ".document_owners", schema + ".documents",
+		schema + ".embedding_generations", schema + ".embedding_indexes", schema + ".embedding_queue", schema + ".processed_documents",
 		schema + ".schema_migrations", schema + ".text_postings", schema + ".text_segments",
 	}
 	got := read(`SELECT schemaname || '.' || tablename FROM pg_tables

@@ -45,12 +45,13 @@ func TestRun(t *testing.T) {
 		return list
 	}
 
-	memory := []string{"document_chunks", "document_owners", "documents", "schema_migrations", "text_postings", "text_segments"}
+	memory := []string{"document_chunks", "document_owners", "documents", "embedding_generations", "embedding_indexes", "embedding_queue",
+		"schema_migrations", "text_postings", "text_segments"}
 	var want []string
 	for _, table := range []string{"schema_migrations", "users"} {
 		want = append(want, "auth."+table)
 	}
-	for _, table := range append(memory[:3:3], append([]string{"processed_documents"}, memory[3:]...)...) {
+	for _, table := range append(memory[:6:6], append([]string{"processed_documents"}, memory[6:]...)...) {
 		want = append(want, "doc_processor."+table)
 	}
 	for _, table := range memory {

@@ -70,9 +70,11 @@ type addition struct {
 	paths []string
 	bytes int
 
-	done    map[llmemory.Status]int
-	skipped int
-	failure error // the first
+	done     map[llmemory.Status]int
+	skipped  int
+	pending  int   // passages that wait for a vector
+	failure  error // the first
+	embedErr error // the first
 }
 
 func (a *app) add(ctx context.Context, args []string) error {
@@ -114,7 +116,8 @@ func (a *app) add(ctx context.Context, args []string) error {
 // template reads the flags that hold for every document.
 func (a *app) template() (llmemory.Document, error) {
 	o := &a.opts
-	d := llmemory.Document{OriginID: o.origin, Language: o.language, IfExists: llmemory.IfExists(o.ifExists)}
+	d := llmemory.Document{OriginID: o.origin, Language: o.language, IfExists: llmemory.IfExists(o.ifExists),
+		Embed: llmemory.Embed(o.embed)}
 	var err error
 	if o.kind != "" {
 		if d.Type, err = llmemory.ParseType(o.kind); err != nil {
@@ -128,6 +131,11 @@ func (a *app) template() (llmemory.Document, error) {
 	case llmemory.Update, llmemory.Skip, llmemory.Refuse:
 	default:
 		return d, usagef("--if-exists %q: must be update, skip or error", o.ifExists)
+	}
+	switch d.Embed {
+	case llmemory.EmbedNow, llmemory.EmbedLater, llmemory.EmbedNever:
+	default:
+		return d, usagef("--embed %q: must be now, later or never", o.embed)
 	}
 	if d.Date, err = parseDate("date", o.date, false); err != nil {
 		return d, err
@@ -300,6 +308,10 @@ type addedJSON struct {
 
 func (n *addition) added(path string, r llmemory.Added) {
 	n.done[r.Status]++
+	n.pending += r.Pending
+	if n.embedErr == nil {
+		n.embedErr = r.EmbedErr
+	}
 	if r.RemovedNULs > 0 {
 		n.note("%s: removed %s", path, plural(r.RemovedNULs, "NUL byte"))
 	}
@@ -350,6 +362,13 @@ func (n *addition) conclude(stopped error) error {
 	if n.total != 1 || n.skipped > 0 || n.done[llmemory.Unchanged] > 0 {
 		n.note("%d created, %d updated, %d unchanged, %d failed, %d skipped", n.done[llmemory.Created], n.done[llmemory.Updated],
 			n.done[llmemory.Unchanged], failed, n.skipped)
+	}
+	switch {
+	case n.embedErr != nil:
+		n.note("%s without a vector: %v", plural(n.pending, "passage"), n.embedErr)
+		n.note("text search finds them; \"llmemory embed\" tries again")
+	case n.pending > 0:
+		n.note("%s to be embedded: run \"llmemory embed\"", plural(n.pending, "passage"))
 	}
 	var invalid *llmemory.InvalidError
 	switch {

@@ -187,7 +187,7 @@ func (a *app) root() *cobra.Command {
 		}
 	}
 	root.AddCommand(a.addCommand(), a.searchCommand(), a.listCommand(), a.getCommand(), a.deleteCommand(), a.statsCommand(),
-		a.migrateCommand(), a.evalCommand(), a.doctorCommand(), a.versionCommand(), a.docsCommand())
+		a.embedCommand(), a.queueCommand(), a.modelsCommand(), a.migrateCommand(), a.evalCommand(), a.doctorCommand(), a.versionCommand(), a.docsCommand())
 	root.AddCommand(helpTopics()...)
 	a.bindAll(root)
 	return root
@@ -205,13 +205,17 @@ func (a *app) bindAll(cmd *cobra.Command) {
 	}
 }
 
+// runs marks the commands that do something by themselves: others only hold subcommands.
+const runs = "runs"
+
 // command makes a command whose settings are resolved before it runs.
 func (a *app) command(use, short, long string, args cobra.PositionalArgs, run func(ctx context.Context, args []string) error) *cobra.Command {
 	return &cobra.Command{
-		Use:   use,
-		Short: short,
-		Long:  short + ".\n\n" + strings.TrimSpace(long),
-		Args:  args,
+		Use:         use,
+		Short:       short,
+		Annotations: map[string]string{runs: "yes"},
+		Long:        short + ".\n\n" + strings.TrimSpace(long),
+		Args:        args,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := a.resolve(cmd); err != nil {
 				return err

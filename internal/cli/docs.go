@@ -120,7 +120,7 @@ func Reference() string {
 			if c.Hidden || c.IsAdditionalHelpTopicCommand() {
 				continue
 			}
-			if !c.HasSubCommands() {
+			if c.Annotations[runs] != "" {
 				_, line, _ := strings.Cut(strings.TrimSuffix(c.UseLine(), " [flags]"), " ")
 				fmt.Fprintf(&b, "| `%s` | %s |\n", escape(line), c.Short)
 			}

@@ -46,6 +46,9 @@ func (a *app) eval(ctx context.Context, dirs []string) error {
 	if err := checkLimit("limit", a.opts.limit); err != nil {
 		return err
 	}
+	if _, err := a.searchOptions(); err != nil {
+		return err
+	}
 	collections := make([]*eval.Collection, len(dirs))
 	for i, dir := range dirs { // all faults come before hours of work
 		c, err := eval.Open(os.DirFS(dir))
@@ -122,7 +125,11 @@ func (e *evaluation) do(ctx context.Context, memory *llmemory.Memory) (_ *eval.R
 		}
 	}()
 	// A mode that cannot be searched in is to be known before hours of work, too.
-	if _, err := e.owner.Search(ctx, "probe", &llmemory.SearchOptions{Mode: llmemory.Mode(e.opts.mode)}); err != nil {
+	options, err := e.searchOptions()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := e.owner.Search(ctx, "probe", &options); err != nil {
 		return nil, err
 	}
 	started := time.Now()
@@ -151,6 +158,9 @@ func (e *evaluation) ingest(ctx context.Context) error {
 			return err
 		}
 		for i, r := range results {
+			if r.EmbedErr != nil && e.opts.mode != string(llmemory.ByText) {
+				return fmt.Errorf("document %q: %w", batch[i].Key, r.EmbedErr)
+			}
 			if r.Err != nil {
 				return fmt.Errorf("document %q: %v", batch[i].Key, r.Err) // the collection's fault, not the command line's: no %w
 			}
@@ -205,7 +215,10 @@ func (e *evaluation) search(ctx context.Context) (eval.Run, error) {
 	told := map[string]bool{}
 	queries := e.collection.Judged()
 	for i, q := range queries {
-		options := llmemory.SearchOptions{Mode: llmemory.Mode(e.opts.mode)}
+		options, err := e.searchOptions()
+		if err != nil {
+			return nil, err
+		}
 		if e.opts.byOrigin {
 			origin, err := originOf(q.ID)
 			if err != nil {

@@ -43,12 +43,16 @@ func (a *app) open(ctx context.Context) (*llmemory.Memory, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	e, err := a.embedder()
+	if err != nil {
+		return nil, nil, err
+	}
 	store, err := postgres.Open(ctx, url, &postgres.Options{Schema: a.opts.schema, Pool: a.poolConfig()})
 	if err != nil {
 		return nil, nil, err
 	}
 	closer := func() { _ = store.Close() } // it closes a pool, which cannot fail
-	memory, err := llmemory.New(store, &llmemory.Config{Extractor: a.extractor, Logger: a.logger})
+	memory, err := llmemory.New(store, &llmemory.Config{Extractor: a.extractor, Embedder: e, Logger: a.logger})
 	if err != nil {
 		closer()
 		return nil, nil, err

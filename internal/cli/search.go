@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -65,6 +66,12 @@ type explanationJSON struct {
 	Terms      []string    `json:"terms"`
 	Candidates int         `json:"candidates"`
 	Filter     string      `json:"filter"`
+	Generation int64       `json:"generation"`
+	Model      string      `json:"model"`
+	Plan       string      `json:"plan"`
+	Nearest    int         `json:"nearest"`
+	Fusion     string      `json:"fusion"`
+	TextWeight float64     `json:"text_weight"`
 	Stages     []stageJSON `json:"stages"`
 }
 
@@ -81,15 +88,18 @@ func (a *app) search(ctx context.Context, args []string) error {
 	if err := checkLimit("limit", a.opts.limit); err != nil {
 		return err
 	}
+	options, err := a.searchOptions()
+	if err != nil {
+		return err
+	}
+	options.Where, options.Limit, options.Parents = where, a.opts.limit, a.opts.parents
+	options.Neighbours, options.Explain = a.opts.neighbours, a.opts.explain
 	owner, closer, err := a.owner(ctx)
 	if err != nil {
 		return err
 	}
 	defer closer()
-	result, err := owner.Search(ctx, strings.Join(args, " "), &llmemory.SearchOptions{
-		Where: where, Mode: llmemory.Mode(a.opts.mode), Limit: a.opts.limit, Parents: a.opts.parents,
-		Neighbours: a.opts.neighbours, Explain: a.opts.explain,
-	})
+	result, err := owner.Search(ctx, strings.Join(args, " "), &options)
 	if err != nil {
 		return err
 	}
@@ -109,6 +119,21 @@ func (a *app) search(ctx context.Context, args []string) error {
 		a.printExplanation(result)
 	}
 	return nil
+}
+
+// searchOptions are the settings that search and eval share.
+func (a *app) searchOptions() (llmemory.SearchOptions, error) {
+	o := llmemory.SearchOptions{
+		Mode: llmemory.Mode(a.opts.mode), Candidates: a.opts.candidates, Fusion: llmemory.Fusion(a.opts.fusion),
+	}
+	if a.opts.textWeight != "" {
+		w, err := strconv.ParseFloat(a.opts.textWeight, 64)
+		if err != nil || !(w > 0 && w < 1) {
+			return o, usagef("--text-weight %q: must be above 0 and below 1", a.opts.textWeight)
+		}
+		o.TextWeight = w
+	}
+	return o, nil
 }
 
 func newSearchJSON(r *llmemory.Result, neighbours bool) searchJSON {
@@ -133,6 +158,7 @@ func newSearchJSON(r *llmemory.Result, neighbours bool) searchJSON {
 	}
 	if e := r.Explanation; e != nil {
 		x := &explanationJSON{Languages: list(e.Languages), Terms: list(e.Terms), Candidates: e.Candidates, Filter: e.Filter,
+			Generation: e.Generation, Model: e.Model, Plan: e.Plan, Nearest: e.Nearest, Fusion: string(e.Fusion), TextWeight: e.TextWeight,
 			Stages: make([]stageJSON, len(e.Stages))}
 		for i, s := range e.Stages {
 			x.Stages[i] = stageJSON{s.Name, milliseconds(s.Took)}
@@ -227,6 +253,12 @@ func (a *app) printExplanation(r *llmemory.Result) {
 		terms[i] = plain(t)
 	}
 	a.printf("terms: %s\n", strings.Join(terms, ", "))
+	if e.Generation != 0 {
+		a.printf("vectors: generation %d (%s), %s, %s\n", e.Generation, e.Model, e.Plan, plural(e.Nearest, "candidate"))
+	}
+	if e.Fusion != "" {
+		a.printf("fusion: %s, text weight %g\n", e.Fusion, e.TextWeight)
+	}
 	for _, s := range e.Stages {
 		a.printf("%10.3f ms  %s\n", milliseconds(s.Took), s.Name)
 	}

@@ -31,6 +31,11 @@ type options struct {
 	all, yes                  bool
 	role                      string
 	byOrigin                  bool
+
+	embedder, baseURL, embed, profile string
+	dimensions, candidates            int
+	fusion, textWeight                string
+	watch, force                      bool
 }
 
 // setting is one row of the table that flags, environment, configuration file and documentation come from.
@@ -46,6 +51,8 @@ type setting struct {
 	commands []string
 	fallback string
 	usage    string
+	// variable is the environment variable, if it is not LLMEMORY_KEY.
+	variable string
 	// target is where the value goes: *string, *int, *bool or *[]string.
 	target func(*options) any
 }
@@ -58,6 +65,9 @@ func (s *setting) flagName() string {
 }
 
 func (s *setting) env() string {
+	if s.variable != "" {
+		return s.variable
+	}
 	return "LLMEMORY_" + strings.ToUpper(strings.ReplaceAll(s.key, "-", "_"))
 }
 
@@ -76,6 +86,13 @@ var settings = []setting{
 		target: func(o *options) any { return &o.config }},
 	{key: "verbose", short: "v", usage: "tell more on standard error",
 		target: func(o *options) any { return &o.verbose }},
+
+	{key: "embedder", arg: "NAME", usage: "embedding model: openai, openai:MODEL or none (default: openai if OPENAI_API_KEY is set, else none)",
+		target: func(o *options) any { return &o.embedder }},
+	{key: "openai-base-url", variable: "OPENAI_BASE_URL", arg: "URL", usage: "address of an OpenAI-compatible server, such as http://localhost:11434/v1 (default: OpenAI's)",
+		target: func(o *options) any { return &o.baseURL }},
+	{key: "dimensions", arg: "N", fallback: "0", usage: "dimensions to ask of the embedding model, 0 for the model's own",
+		target: func(o *options) any { return &o.dimensions }},
 
 	{key: "origin", arg: "ID", commands: []string{"add"}, fallback: "default", usage: "origin of the documents: a user, a mailbox, an archive",
 		target: func(o *options) any { return &o.origin }},
@@ -102,6 +119,9 @@ var settings = []setting{
 	{key: "if-exists", arg: "update|skip|error", commands: []string{"add"}, fallback: "update", usage: "what to do with a document that is stored already",
 		target: func(o *options) any { return &o.ifExists }},
 
+	{key: "embed", arg: "now|later|never", commands: []string{"add"}, fallback: "now", usage: "when to make vectors: at once, by \"embed\", or not at all",
+		target: func(o *options) any { return &o.embed }},
+
 	{key: "mode", arg: "hybrid|vector|text", commands: []string{"search", "eval"}, fallback: "hybrid", usage: "how to search",
 		target: func(o *options) any { return &o.mode }},
 	{key: "limit", short: "n", arg: "N", commands: []string{"search"}, fallback: "10", usage: "passages to return, 1 to 1000",
@@ -110,6 +130,12 @@ var settings = []setting{
 		target: func(o *options) any { return &o.limit }},
 	{key: "eval-limit", flag: "limit", arg: "N", commands: []string{"eval"}, fallback: "1000", usage: "passages to rank for each query, 1 to 1000",
 		target: func(o *options) any { return &o.limit }},
+	{key: "candidates", arg: "N", commands: []string{"search", "eval"}, fallback: "0", usage: "passages in each ranking of a hybrid search, 0 for 100 or the limit",
+		target: func(o *options) any { return &o.candidates }},
+	{key: "fusion", arg: "minmax|rrf|weighted_rrf", commands: []string{"search", "eval"}, fallback: "minmax", usage: "how a hybrid search makes one ranking of two",
+		target: func(o *options) any { return &o.fusion }},
+	{key: "text-weight", arg: "W", commands: []string{"search", "eval"}, usage: "weight of the text ranking in a hybrid search, above 0 and below 1 (default: 0.5)",
+		target: func(o *options) any { return &o.textWeight }},
 	{key: "filter", arg: "JSON", commands: []string{"search", "list"}, usage: "only documents whose metadata match, see \"llmemory help filter\"",
 		target: func(o *options) any { return &o.filter }},
 	{key: "delete-filter", flag: "filter", arg: "JSON", commands: []string{"delete"}, usage: "delete documents whose metadata match, see \"llmemory help filter\"",
@@ -140,6 +166,16 @@ var settings = []setting{
 	{key: "delete-yes", flag: "yes", commands: []string{"delete"}, usage: "do not ask",
 		target: func(o *options) any { return &o.yes }},
 
+	{key: "watch", commands: []string{"embed"}, usage: "stay, and do what is to be done in the background",
+		target: func(o *options) any { return &o.watch }},
+	{key: "queue-limit", flag: "limit", short: "n", arg: "N", commands: []string{"queue"}, fallback: "20", usage: "failures to list, 1 to 1000",
+		target: func(o *options) any { return &o.limit }},
+	{key: "profile", arg: "balanced|fast|accurate", commands: []string{"models add"}, fallback: "balanced", usage: "what indexes trade speed and memory for",
+		target: func(o *options) any { return &o.profile }},
+	{key: "models-force", flag: "force", commands: []string{"models activate", "models retire"}, usage: "do it although vectors are missing, or it is the only one",
+		target: func(o *options) any { return &o.force }},
+	{key: "models-yes", flag: "yes", commands: []string{"models add", "models retire"}, usage: "do not ask",
+		target: func(o *options) any { return &o.yes }},
 	{key: "migrate-yes", flag: "yes", commands: []string{"migrate down"}, usage: "do not ask",
 		target: func(o *options) any { return &o.yes }},
 	{key: "role", arg: "ROLE", commands: []string{"migrate grants"}, usage: "role that the program runs as",

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/llmemory/llmemory"
 	"github.com/llmemory/llmemory/internal/pgproxy"
+	"github.com/llmemory/llmemory/internal/soak"
 	"github.com/llmemory/llmemory/pgdbm"
 	"github.com/llmemory/llmemory/pgdbm/pgtest"
 	"github.com/llmemory/llmemory/store/postgres"
@@ -44,15 +44,11 @@ func newScene(t *testing.T) *scene {
 		}
 	})
 	open := func(url string, pool pgdbm.Config) (*postgres.Store, *llmemory.Memory) {
-		store, err := postgres.Open(t.Context(), url, &postgres.Options{Pool: pool, RequireMigrated: true})
+		store, mem, err := openVerses(t.Context(), url, pool)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = store.Close() })
-		mem, err := llmemory.New(store, &llmemory.Config{Chunker: verses, Logger: slog.New(slog.DiscardHandler)})
-		if err != nil {
-			t.Fatal(err)
-		}
 		return store, mem
 	}
 	s := &scene{t: t, proxy: proxy}
@@ -314,6 +310,41 @@ func outdate(s *scene) {
 		UPDATE text_postings SET first_term = 'a' || first_term WHERE owner_id = 'o'`)
 }
 
+// cuts makes a call once for every point between two of its messages, and before the first and after the last, and cuts the
+// connection there; before and after are called around the call. kinds are the messages of the call uncut.
+//
+// Between messages that travel together, before one is the same as after the one that precedes it, as the server has got and the
+// caller has heard the same. So only where an answer comes in between there are two points; the long form of the test visits the
+// others twice all the same.
+func (s *scene) cuts(kinds string, before func(), call func() error, after func(point string, err error)) {
+	s.t.Helper()
+	for k := 1; ; k++ {
+		answered := k == 1 || k > len(kinds) || kinds[k-2] == 'S'
+		for _, side := range []string{"before", "after"} {
+			switch {
+			case side == "after":
+				before()
+				s.proxy.CutAfter(k)
+			case answered || soak.On():
+				before()
+				s.proxy.CutBefore(k)
+			default:
+				continue
+			}
+			err := call()
+			whole := s.proxy.Messages() < k
+			s.proxy.Reset()
+			after(fmt.Sprintf("cut %s message %d", side, k), err)
+			if whole {
+				return
+			}
+			if s.t.Failed() || k > 10_000 {
+				s.t.Fatalf("stopped at message %d", k)
+			}
+		}
+	}
+}
+
 // TestCuts cuts the connection before and after every message of every operation that writes. What is stored is then what was there
 // before, or all that the operation is to write; the error says which as far as can be known; and the same call again makes it so.
 func TestCuts(t *testing.T) {
@@ -327,43 +358,36 @@ func TestCuts(t *testing.T) {
 				op.arrange(s)
 			}
 			s.save()
-			states, done, answer := s.course(op)
+			states, done, answer, kinds := s.course(op)
 			now := states[len(states)-1].stored
 			cuts, unknown := 0, 0
-			for k, whole := 1, false; !whole; k++ {
-				for _, side := range []struct {
-					name string
-					cut  func(int)
-				}{{"before", s.proxy.CutBefore}, {"after", s.proxy.CutAfter}} {
-					s.restore(now)
-					side.cut(k)
-					_, err := op.act(t.Context(), s.mem)
-					whole = s.proxy.Messages() < k
-					s.proxy.Reset()
-					at := states.find(t, s)
-					if committed := s.judge(at, done, err); committed {
-						unknown++
-					}
-					s.search(states[at].found)
-					again, err := op.act(t.Context(), s.mem)
-					if err != nil || again != answer {
-						t.Errorf("the same call again: %q, %v; want %q", again, err, answer)
-					}
-					end := states.find(t, s)
-					now = states[end].stored
-					if end < done || end < at {
-						t.Errorf("the same call again leaves state %d after state %d, want %d", end, at, done)
-					}
-					if t.Failed() {
-						t.Fatalf("cut %s message %d, in state %d of %d: %v", side.name, k, at, len(states), err)
-					}
-					cuts++
-				}
+			call := func() error {
+				_, err := op.act(t.Context(), s.mem)
+				return err
 			}
+			s.cuts(kinds, func() { s.restore(now) }, call, func(point string, err error) {
+				at := states.find(t, s)
+				if err := judge(err, at < done, at >= done); err != nil {
+					t.Errorf("%s: %v", point, err)
+				}
+				if at == done && errors.Is(err, llmemory.ErrCommitUnknown) {
+					unknown++
+				}
+				if found := s.searches(s.mem); !slices.Equal(found, states[at].found) {
+					t.Errorf("%s: found %q, want %q", point, found, states[at].found)
+				}
+				again, err := op.act(t.Context(), s.mem)
+				end := states.find(t, s)
+				if err != nil || again != answer || end < done || end < at {
+					t.Errorf("%s, the same call again: %q, %v, from state %d to %d; want %q and state %d", point, again, err, at, end, answer, done)
+				}
+				now = states[end].stored
+				cuts++
+			})
 			if unknown == 0 {
 				t.Error("no cut fell between a COMMIT and its answer")
 			}
-			t.Logf("%d cuts, %d of them between a COMMIT and its answer", cuts, unknown)
+			t.Logf("%d messages, %d cuts, %d of them between a COMMIT and its answer", len(kinds), cuts, unknown)
 		})
 	}
 }
@@ -406,35 +430,32 @@ func TestCutReads(t *testing.T) {
 		{"Search with context and filter", 2, search(llmemory.SearchOptions{Parents: true, Neighbours: 1, Where: llmemory.Where{Origins: []string{"default"}}})},
 	} {
 		ws := s.mem.Owner("o")
+		s.proxy.Arm()
 		want, err := op.act(t.Context(), ws)
 		if err != nil {
 			t.Fatal(err)
 		}
 		failed := 0
-		for k, whole := 1, false; !whole; k++ {
-			for _, cut := range []func(int){s.proxy.CutBefore, s.proxy.CutAfter} {
-				cut(k)
-				got, err := op.act(t.Context(), ws)
-				whole = s.proxy.Messages() < k
-				s.proxy.Reset()
-				switch {
-				case err == nil:
-					if diff := cmp.Diff(want, got); diff != "" {
-						t.Errorf("%s, cut at message %d (-want +got):\n%s", op.name, k, diff)
-					}
-				case op.trips == 1 || !errors.Is(err, llmemory.ErrUnavailable):
-					t.Errorf("%s, cut at message %d: %v", op.name, k, err)
-				default:
-					failed++
-				}
-				if got, err = op.act(t.Context(), ws); err != nil || !cmp.Equal(want, got) {
-					t.Errorf("%s, again after a cut at message %d: %v, %v", op.name, k, got, err)
-				}
-			}
-			if k > 1000 {
-				t.Fatalf("%s: no end of messages", op.name)
-			}
+		var got any
+		call := func() (err error) {
+			got, err = op.act(t.Context(), ws)
+			return err
 		}
+		s.cuts(s.proxy.Kinds(), func() {}, call, func(point string, err error) {
+			switch {
+			case err == nil:
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("%s, %s (-want +got):\n%s", op.name, point, diff)
+				}
+			case op.trips == 1 || !errors.Is(err, llmemory.ErrUnavailable):
+				t.Errorf("%s, %s: %v", op.name, point, err)
+			default:
+				failed++
+			}
+			if err := call(); err != nil || !cmp.Equal(want, got) {
+				t.Errorf("%s, again after it was %s: %v, %v", op.name, point, got, err)
+			}
+		})
 		if op.trips > 1 && failed == 0 {
 			t.Errorf("%s: no cut hit the second round trip", op.name)
 		}
@@ -451,7 +472,7 @@ type course []struct {
 }
 
 // course runs an operation uncut. Its effect is there from state done on.
-func (s *scene) course(op operation) (states course, done int, answer string) {
+func (s *scene) course(op operation) (states course, done int, answer, kinds string) {
 	s.t.Helper()
 	note := func(check bool) {
 		s.t.Helper()
@@ -478,17 +499,19 @@ func (s *scene) course(op operation) (states course, done int, answer string) {
 		note(true)
 		s.restore(states[1].stored)
 	}
+	s.proxy.Arm()
 	answer, err := op.act(s.t.Context(), s.mem)
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	kinds = s.proxy.Kinds()
 	note(true)
 	for i := range states[1:] {
 		if states[i].stored == states[i+1].stored {
 			s.t.Fatalf("states %d and %d do not differ", i, i+1)
 		}
 	}
-	return states, done, answer
+	return states, done, answer, kinds
 }
 
 // find says which state is stored now.
@@ -511,22 +534,6 @@ func (c course) find(t *testing.T, s *scene) int {
 	return 0
 }
 
-// judge checks what a cut call reported against the state it left, and says whether it was cut between COMMIT and answer.
-func (s *scene) judge(at, done int, err error) (committed bool) {
-	s.t.Helper()
-	unavailable, unknown := errors.Is(err, llmemory.ErrUnavailable), errors.Is(err, llmemory.ErrCommitUnknown)
-	switch {
-	case err == nil && at < done:
-		s.t.Errorf("reported as done, but state %d is stored", at)
-	case err == nil:
-	case unavailable == unknown:
-		s.t.Errorf("error %v, want one of ErrUnavailable and ErrCommitUnknown", err)
-	case unavailable && at >= done:
-		s.t.Errorf("reported as unavailable, but it is done: %v", err)
-	}
-	return unknown && at == done
-}
-
 // searches returns the answers to a few questions, as the state they are asked in gives them.
 func (s *scene) searches(mem *llmemory.Memory) []string {
 	s.t.Helper()
@@ -543,12 +550,4 @@ func (s *scene) searches(mem *llmemory.Memory) []string {
 		out = append(out, answer)
 	}
 	return out
-}
-
-// search asks the questions over the line.
-func (s *scene) search(want []string) {
-	s.t.Helper()
-	if got := s.searches(s.mem); !slices.Equal(got, want) {
-		s.t.Errorf("found %q, want %q", got, want)
-	}
 }

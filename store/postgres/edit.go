@@ -3,6 +3,8 @@ package postgres
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -21,8 +23,13 @@ type edit struct {
 	state     llmemory.OwnerState
 	documents []llmemory.EditDocument
 	segments  []llmemory.Segment
+	sets      []generation
 	done      bool
 }
+
+// readCommitted is what edits and the queue need whatever the server's default is: each statement sees what was committed while the
+// one before it waited.
+var readCommitted = &pgdbm.TxOptions{Isolation: pgdbm.ReadCommitted}
 
 // attempts bounds how often taking the lock is tried when the server breaks a deadlock or the connection was dead.
 const attempts = 5
@@ -34,7 +41,7 @@ func (s *Store) Edit(ctx context.Context, p llmemory.EditParams) (llmemory.Edit,
 		if err == nil {
 			return e, nil
 		}
-		again := !s.joined && n < attempts && (pgdbm.IsSerialization(err) || pgdbm.IsConnection(err))
+		again := !s.joined && n < attempts && (pgdbm.IsSerialization(err) || disconnected(err))
 		if !again || ctx.Err() != nil {
 			return nil, translate(err)
 		}
@@ -49,13 +56,13 @@ func (s *Store) Edit(ctx context.Context, p llmemory.EditParams) (llmemory.Edit,
 // lock begins the transaction, takes the lock and reads what the edit starts from, in one round trip. The lock comes first, so
 // that what is read after it is what the lock protects.
 func (s *Store) lock(ctx context.Context, p llmemory.EditParams) (_ *edit, err error) {
-	tx, err := s.begin(ctx, nil)
+	tx, err := s.begin(ctx, readCommitted)
 	if err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			_ = tx.Rollback(context.WithoutCancel(ctx))
+			_ = tx.Rollback(ctx)
 		}
 	}()
 	e := &edit{store: s, owner: p.Owner, tx: tx}
@@ -77,9 +84,16 @@ func (s *Store) lock(ctx context.Context, p llmemory.EditParams) (_ *edit, err e
 		}
 		b.Queue(sql, args...).Rows(collect(&e.documents, scanEdited))
 	}
-	b.Queue(s.sql.Get("segments"), p.Owner).Rows(collect(&e.segments, scanSegment))
+	var late bool
+	b.Queue(s.sql.Get("edit_rest"), p.Owner, s.db.SchemaName()).Row(func(row pgx.Row) (err error) {
+		e.segments, e.sets, late, err = scanRest(row)
+		return err
+	})
 	if err := tx.Run(ctx, &b); err != nil {
 		return nil, err
+	}
+	if late {
+		return nil, &llmemory.UnavailableError{What: "database", Err: errors.New("the transaction began before a generation of vectors was made; begin it anew")}
 	}
 	if present > 0 { // somebody was faster
 		var b pgdbm.Batch
@@ -125,17 +139,25 @@ func (e *edit) Leaves(ctx context.Context, p llmemory.LeavesParams) ([]llmemory.
 	return out, translate(e.tx.Run(ctx, &b))
 }
 
+// Generations implements [llmemory.Edit].
+func (e *edit) Generations() []llmemory.Generation { return plainGenerations(e.sets) }
+
 // Commit implements [llmemory.Edit]. Everything travels with the COMMIT in one round trip.
-func (e *edit) Commit(ctx context.Context, c llmemory.Changes) error {
+func (e *edit) Commit(ctx context.Context, c llmemory.Changes) (*llmemory.Committed, error) {
 	e.done = true
-	b, err := e.batch(c)
+	out := &llmemory.Committed{}
+	b, err := e.batch(c, out)
 	if err == nil {
 		err = e.tx.Commit(ctx, b)
 	}
 	if err != nil {
-		_ = e.tx.Rollback(context.WithoutCancel(ctx))
+		_ = e.tx.Rollback(ctx)
+		if len(e.sets) > 0 && pgdbm.IsUndefined(err) {
+			err = &llmemory.UnavailableError{What: "vectors", Err: fmt.Errorf("a generation was retired meanwhile: %w", err)}
+		}
+		return nil, translate(err)
 	}
-	return translate(err)
+	return out, nil
 }
 
 // Rollback implements [llmemory.Edit].
@@ -147,7 +169,7 @@ func (e *edit) Rollback(ctx context.Context) error {
 	return translate(e.tx.Rollback(ctx))
 }
 
-func (e *edit) batch(c llmemory.Changes) (*pgdbm.Batch, error) {
+func (e *edit) batch(c llmemory.Changes, out *llmemory.Committed) (*pgdbm.Batch, error) {
 	sql := e.store.sql
 	b := &pgdbm.Batch{}
 	if len(c.DeleteDocuments) > 0 {
@@ -173,15 +195,76 @@ func (e *edit) batch(c llmemory.Changes) (*pgdbm.Batch, error) {
 		}
 		b.Queue(sql.Get("set_lengths"), c.Owner, ordinals, lengths)
 	}
+	e.vectors(b, c, out)
+	args, err := ownerArgs(c)
+	if err != nil {
+		return nil, err
+	}
 	switch {
 	case len(c.DeleteSegments)+len(c.DeadSegments) > 0:
-		b.Queue(sql.Get("change_segments"), changeSegmentArgs(c)...)
+		args = append(append(args, insertSegmentArgs(c)...), changeSegmentArgs(c)...)
+		b.Queue(sql.Get("change_index"), args...)
 	case len(c.InsertSegments) > 0:
-		b.Queue(sql.Get("insert_segments"), append([]any{c.Owner}, insertSegmentArgs(c)...)...)
+		b.Queue(sql.Get("insert_index"), append(args, insertSegmentArgs(c)...)...)
+	default:
+		b.Queue(sql.Get("put_owner"), args...)
 	}
-	if args := pageArgs(c.Owner, c.InsertSegments); args != nil {
-		b.Queue(sql.Get("insert_pages"), args...)
+	return b, nil
+}
+
+// vectors queues what becomes of vectors and jobs. See drop_jobs for the order.
+func (e *edit) vectors(b *pgdbm.Batch, c llmemory.Changes, out *llmemory.Committed) {
+	s := e.store
+	if len(e.sets) == 0 || len(c.Gone)+len(c.Queue) == 0 {
+		return
 	}
+	gone := signed(c.Gone)
+	if len(gone) > 0 {
+		ids := make([]int64, len(e.sets))
+		for i, g := range e.sets {
+			ids[i] = g.ID
+		}
+		b.Queue(s.sql.Get("drop_jobs"), c.Owner, gone, ids)
+	}
+	ordinals, hashes := make([]int64, len(c.Queue)), make([][]byte, len(c.Queue))
+	for i, l := range c.Queue {
+		ordinals[i], hashes[i] = int64(l.Ordinal), l.Hash
+	}
+	for _, g := range e.sets {
+		if len(c.Queue) == 0 {
+			b.Queue(s.on(g, "drop_vectors"), c.Owner, gone)
+			continue
+		}
+		token, lease, channel := "", time.Duration(0), ""
+		if c.Lease != nil && c.Lease.Generation == g.ID {
+			token, lease = c.Lease.Token, c.Lease.Duration
+		} else {
+			channel = s.wakeChannel()
+		}
+		q := b.Queue(s.on(g, "queue_leaves"), c.Owner, gone, ordinals, hashes, token, interval(lease), channel)
+		if g.State == llmemory.Active {
+			q.Rows(func(rows pgx.Rows) error { return scanCommitted(rows, out) })
+		}
+	}
+}
+
+func scanCommitted(rows pgx.Rows, out *llmemory.Committed) error {
+	out.Waiting, out.Leased = nil, nil
+	for rows.Next() {
+		var ordinal, woken int64
+		var leased bool
+		if err := rows.Scan(&ordinal, &leased, &woken); err != nil {
+			return err
+		}
+		out.Waiting = append(out.Waiting, uint64(ordinal))
+		if leased {
+			out.Leased = append(out.Leased, uint64(ordinal))
+		}
+	}
+	return rows.Err()
+}
+
+func ownerArgs(c llmemory.Changes) ([]any, error) {
 	languages, err := json.Marshal(c.State.Languages)
 	if err != nil {
 		return nil, err
@@ -189,9 +272,8 @@ func (e *edit) batch(c llmemory.Changes) (*pgdbm.Batch, error) {
 	if c.State.Languages == nil {
 		languages = []byte("{}")
 	}
-	b.Queue(sql.Get("put_owner"), c.Owner, c.State.Documents, c.State.Leaves, c.State.Length, int64(c.State.NextOrdinal),
-		c.State.NextSegment, int32(c.State.Analysis), string(languages), c.State.MergeDue)
-	return b, nil
+	return []any{c.Owner, c.State.Documents, c.State.Leaves, c.State.Length, int64(c.State.NextOrdinal), c.State.NextSegment,
+		int32(c.State.Analysis), string(languages), c.State.MergeDue}, nil
 }
 
 func documentArgs(owner string, docs []llmemory.DocumentRecord) []any {
@@ -203,6 +285,7 @@ func documentArgs(owner string, docs []llmemory.DocumentRecord) []any {
 		hashes                           = make([][]byte, n)
 		bytes, tokens, versions          = make([]int64, n), make([]int64, n), make([]int64, n)
 		leaves                           = make([]int32, n)
+		bare                             = make([]bool, n)
 	)
 	for i, d := range docs {
 		ids[i], origins[i], keys[i], names[i], kinds[i] = d.ID, d.OriginID, d.Key, d.Name, string(d.Type)
@@ -211,8 +294,9 @@ func documentArgs(owner string, docs []llmemory.DocumentRecord) []any {
 		}
 		metadata[i], languages[i], tails[i], hashes[i] = string(d.RawMetadata), d.Language, d.Tail, d.ContentHash
 		bytes[i], tokens[i], versions[i], leaves[i] = int64(d.Bytes), int64(d.Tokens), d.Version, int32(d.ChunkCount)
+		bare[i] = d.NoVectors
 	}
-	return []any{owner, ids, origins, keys, names, kinds, dates, metadata, languages, hashes, bytes, tokens, leaves, tails, versions}
+	return []any{owner, ids, origins, keys, names, kinds, dates, metadata, languages, hashes, bytes, tokens, leaves, tails, bare, versions}
 }
 
 // leafOrdinal returns the ordinal column: -1 stands for null.
@@ -261,18 +345,25 @@ func changeChunkArgs(c llmemory.Changes) []any {
 	return append(args, insertChunkArgs(c)...)
 }
 
+// insertSegmentArgs returns the columns of new segments and of their pages.
 func insertSegmentArgs(c llmemory.Changes) []any {
 	n := len(c.InsertSegments)
 	var (
 		ids, lows, highs, bytes = make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
 		leaves, counts          = make([]int32, n), make([]int32, n)
 		dead                    = make([][]byte, n)
+		segments                = []int64{}
+		terms                   = []string{}
+		posts, places           = [][]byte{}, [][]byte{}
 	)
 	for i, s := range c.InsertSegments {
 		ids[i], lows[i], highs[i], bytes[i] = s.ID, int64(s.Low), int64(s.High), s.Bytes
 		leaves[i], counts[i], dead[i] = int32(s.Leaves), int32(s.DeadCount), s.Dead
+		for _, p := range s.Pages {
+			segments, terms, posts, places = append(segments, s.ID), append(terms, p.First), append(posts, p.Postings), append(places, p.Positions)
+		}
 	}
-	return []any{ids, lows, highs, leaves, bytes, counts, dead}
+	return []any{ids, lows, highs, leaves, bytes, counts, dead, segments, terms, posts, places}
 }
 
 func changeSegmentArgs(c llmemory.Changes) []any {
@@ -285,22 +376,5 @@ func changeSegmentArgs(c llmemory.Changes) []any {
 	for i, s := range c.DeadSegments {
 		ids[i], sets[i], counts[i] = s.ID, s.Dead, int32(s.DeadCount)
 	}
-	return append([]any{c.Owner, gone, ids, sets, counts}, insertSegmentArgs(c)...)
-}
-
-func pageArgs(owner string, segments []llmemory.LoadedSegment) []any {
-	n := 0
-	for _, s := range segments {
-		n += len(s.Pages)
-	}
-	if n == 0 {
-		return nil
-	}
-	ids, terms, posts, places := make([]int64, 0, n), make([]string, 0, n), make([][]byte, 0, n), make([][]byte, 0, n)
-	for _, s := range segments {
-		for _, p := range s.Pages {
-			ids, terms, posts, places = append(ids, s.ID), append(terms, p.First), append(posts, p.Postings), append(places, p.Positions)
-		}
-	}
-	return []any{owner, ids, terms, posts, places}
+	return []any{gone, ids, sets, counts}
 }

@@ -20,16 +20,21 @@ func translate(err error) error {
 			return err
 		}
 	}
+	// The pool has deadlines of its own; any other is the caller's.
+	noConnection := errors.Is(err, pgdbm.ErrPoolExhausted) || pgdbm.IsConnection(err)
 	switch {
 	case errors.Is(err, pgdbm.ErrCommitUnknown):
 		return fmt.Errorf("%w: %w", llmemory.ErrCommitUnknown, err)
 	case errors.Is(err, pgdbm.ErrClosed):
 		return fmt.Errorf("%w: %w", llmemory.ErrClosed, err)
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, pgdbm.ErrPoolExhausted):
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded) && !noConnection:
 		return err
-	case errors.Is(err, pgdbm.ErrPoolExhausted), pgdbm.IsConnection(err), pgdbm.IsTimeout(err), pgdbm.IsReadOnly(err),
-		pgdbm.IsResource(err), pgdbm.IsSerialization(err):
+	case noConnection, pgdbm.IsTimeout(err), pgdbm.IsReadOnly(err), pgdbm.IsResource(err), pgdbm.IsSerialization(err):
 		return &llmemory.UnavailableError{What: "database", Err: err}
 	}
 	return err
 }
+
+// disconnected tells whether a call met a dead connection and may do better on another. If connecting took all the time there was,
+// it may not.
+func disconnected(err error) bool { return pgdbm.IsConnection(err) && !pgdbm.IsTimeout(err) }

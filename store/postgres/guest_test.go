@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/llmemory/llmemory"
+	"github.com/llmemory/llmemory/embedding/embedtest"
 	"github.com/llmemory/llmemory/pgdbm"
 	"github.com/llmemory/llmemory/pgdbm/pgtest"
 	"github.com/llmemory/llmemory/store/postgres"
@@ -42,7 +44,16 @@ func calls(db *pgdbm.DB) []call {
 		view  llmemory.View
 		edit  llmemory.Edit
 		host  pgx.Tx
+
+		generation int64
 	)
+	smart := sync.OnceValue(func() *llmemory.Memory { // made when the store is there
+		m, err := llmemory.New(store, &llmemory.Config{Chunker: lines, Embedder: embedtest.New(embedtest.Config{})})
+		if err != nil {
+			panic(err) // the configuration is right
+		}
+		return m
+	})
 	pool := db.Pool().Pgx()
 	fails := func(err, want error) error {
 		if !errors.Is(err, want) {
@@ -319,18 +330,112 @@ func calls(db *pgdbm.DB) []call {
 			if edit, err = store.Edit(ctx, llmemory.EditParams{Owner: "o"}); err != nil {
 				return err
 			}
-			return edit.Commit(ctx, llmemory.Changes{Owner: "o", State: edit.State()})
+			_, err = edit.Commit(ctx, llmemory.Changes{Owner: "o", State: edit.State()})
+			return err
 		}},
 		{"Edit.Commit, refused by the server", func(ctx context.Context) (err error) {
 			if edit, err = store.Edit(ctx, llmemory.EditParams{Owner: "o"}); err != nil {
 				return err
 			}
 			s := edit.Segments()[0]
-			err = edit.Commit(ctx, llmemory.Changes{Owner: "o", State: edit.State(), InsertSegments: []llmemory.LoadedSegment{{Segment: s}}})
+			_, err = edit.Commit(ctx, llmemory.Changes{Owner: "o", State: edit.State(), InsertSegments: []llmemory.LoadedSegment{{Segment: s}}})
 			if !pgdbm.IsUniqueViolation(err) {
 				return fmt.Errorf("got %v, want a unique violation", err)
 			}
 			return nil
+		}},
+
+		{"Memory.Generations, Memory.AddGeneration, Memory.Estimate, Memory.Progress, Store.Generations, Store.AddGeneration, Store.Inputs, " +
+			"Store.Progress", func(ctx context.Context) error {
+			if _, err := smart().AddGeneration(ctx, nil, ""); err != nil {
+				return err
+			}
+			if _, err := smart().Estimate(ctx, nil); err != nil {
+				return err
+			}
+			list, err := smart().Generations(ctx)
+			if err := counts("generations", len(list), 1, err); err != nil {
+				return err
+			}
+			generation = list[0].ID
+			p, err := smart().Progress(ctx, generation)
+			if err != nil {
+				return err
+			}
+			return counts("vectors", int(p.Vectors), 0, nil)
+		}},
+		{"Memory.EmbedQueue, Store.Backfill, Store.Claim, Store.Complete, Store.Known", func(ctx context.Context) error {
+			p, err := smart().EmbedQueue(ctx, nil)
+			if err == nil && p.Embedded == 0 {
+				err = errors.New("nothing was embedded")
+			}
+			return err
+		}},
+		{"Owner.Add with vectors, Edit.Generations", func(ctx context.Context) error {
+			added, err := smart().Owner("o").Add(ctx, llmemory.Document{OriginID: "smart", Name: "smart", Content: "clever river"})
+			if err := counts("embedded", added.Embedded, 1, err); err != nil {
+				return err
+			}
+			added, err = smart().Owner("o").Add(ctx, llmemory.Document{OriginID: "smart", Name: "smart", Content: "clever house", Embed: llmemory.EmbedLater})
+			return counts("pending", added.Pending, 1, err)
+		}},
+		{"Store.Extend, Store.Fail, Owner.Queue, Owner.RetryQueue, Store.Queue, Store.RetryQueue", func(ctx context.Context) error {
+			const token = "00000000-0000-4000-8000-000000000001"
+			jobs, err := store.Claim(ctx, llmemory.ClaimParams{Generation: generation, Token: token, Lease: time.Minute, Limit: 10})
+			if err := counts("jobs", len(jobs), 1, err); err != nil {
+				return err
+			}
+			n, err := store.Extend(ctx, llmemory.ExtendParams{Generation: generation, Token: token, Lease: time.Minute})
+			if err := counts("jobs extended", n, 1, err); err != nil {
+				return err
+			}
+			err = store.Fail(ctx, llmemory.FailParams{Generation: generation, Token: token, Items: []llmemory.FailItem{
+				{Owner: "o", Ordinal: jobs[0].Ordinal, Reason: "refused", Tried: true, Dead: true}}})
+			if err != nil {
+				return err
+			}
+			q, err := ws.Queue(ctx, 0)
+			if err != nil {
+				return err
+			}
+			if err := counts("dead", int(q.Dead), 1, nil); err != nil {
+				return err
+			}
+			n, err = ws.RetryQueue(ctx)
+			return counts("retried", n, 1, err)
+		}},
+		{"Owner.Search by vector", func(ctx context.Context) error {
+			r, err := smart().Owner("o").Search(ctx, "river", &llmemory.SearchOptions{Mode: llmemory.ByVector})
+			if err != nil {
+				return err
+			}
+			return counts("hits", len(r.Hits), 10, nil)
+		}},
+		{"Owner.Search by both, filtered", func(ctx context.Context) error {
+			r, err := smart().Owner("o").Search(ctx, "river", &llmemory.SearchOptions{Where: where(pages.Eq(12))})
+			if err != nil {
+				return err
+			}
+			return counts("degraded", len(r.Degraded), 0, nil)
+		}},
+		{"Memory.TuneIndexes, Store.Tune", func(ctx context.Context) error { _, err := smart().TuneIndexes(ctx); return err }},
+		{"Store.Wake", func(ctx context.Context) error {
+			ctx, cancel := context.WithCancel(ctx)
+			wake := store.Wake(ctx)
+			cancel()
+			for range wake {
+			}
+			return nil
+		}},
+		{"Memory.ActivateGeneration, Memory.RetireGeneration, Store.ActivateGeneration, Store.RetireGeneration", func(ctx context.Context) error {
+			if _, err := smart().ActivateGeneration(ctx, generation, true); err != nil {
+				return err
+			}
+			if err := smart().RetireGeneration(ctx, generation, true); err != nil {
+				return err
+			}
+			deleted, err := ws.DeleteWhere(ctx, llmemory.Where{Origins: []string{"smart"}})
+			return counts("documents", len(deleted.DocumentIDs), 1, err)
 		}},
 
 		{"Owner.Delete", func(ctx context.Context) error {
@@ -384,6 +489,8 @@ func TestCallsAreComplete(t *testing.T) {
 
 // hostState is what a host might have set up on each of its connections. It is to stay, and nothing is to join it.
 const hostState = `
+	LOAD 'vector';
+	LOAD 'plpgsql';
 	SET search_path = nowhere;
 	SET work_mem = '5MB';
 	SET TimeZone = 'Asia/Kathmandu';
@@ -413,6 +520,7 @@ func sessionState(t *testing.T, pool *pgxpool.Pool) (state []string, pid uint32)
 	}
 	rows, err := conn.Query(t.Context(), `
 SELECT 'setting ' || name || '=' || setting || ' by ' || source FROM pg_settings
+	WHERE NOT (name LIKE '%.%' AND source = 'default') -- of a library that was loaded
 UNION ALL SELECT 'statement ' || name FROM pg_prepared_statements
 UNION ALL SELECT 'cursor ' || name FROM pg_cursors WHERE name <> ''
 UNION ALL SELECT 'listen ' || c FROM pg_listening_channels() c
@@ -444,6 +552,7 @@ func TestBorrowedConnectionsStayClean(t *testing.T) {
 			t.Fatalf("the host's %s is not seen: %q", s, before)
 		}
 	}
+	run(t, observer(t, url), "CREATE SCHEMA ext; CREATE EXTENSION vector SCHEMA ext")
 	db := pgdbm.Wrap(pool, nil).Schema(`Select "x"`)
 	for _, c := range calls(db) {
 		if err := c.run(t.Context()); err != nil {
@@ -507,7 +616,8 @@ func hostilePublic(t *testing.T) string {
 	var b strings.Builder
 	b.WriteString("SET search_path = pg_catalog;\n")
 	b.WriteString(`CREATE FUNCTION public.fail() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''hostile trigger''; END';` + "\n")
-	for _, table := range []string{"document_chunks", "document_owners", "documents", "text_postings", "text_segments"} {
+	for _, table := range []string{"document_chunks", "document_owners", "documents", "embedding_generations", "embedding_indexes",
+		"embedding_queue", "text_postings", "text_segments"} {
 		fmt.Fprintf(&b, "CREATE TABLE public.%s (owner_id integer, locked boolean);\n", table)
 		fmt.Fprintf(&b, "INSERT INTO public.%s VALUES (1, true);\n", table)
 		fmt.Fprintf(&b, "CREATE TRIGGER fail BEFORE INSERT OR UPDATE OR DELETE ON public.%s EXECUTE FUNCTION public.fail();\n", table)
@@ -556,6 +666,7 @@ func TestOutsideStaysAsItWas(t *testing.T) {
 	t.Parallel()
 	url := pgtest.URL(t)
 	conn := observer(t, url)
+	run(t, conn, "CREATE SCHEMA ext; CREATE EXTENSION vector SCHEMA ext")
 	run(t, conn, hostilePublic(t))
 	pool := openPool(t, url)
 	for _, sql := range []string{"SELECT unnest('{a}'::text[])", "SELECT '{}'::jsonb #>> '{}'"} {

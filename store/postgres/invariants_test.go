@@ -120,7 +120,8 @@ func checkOf(ctx context.Context, store llmemory.Store, owner string) error {
 	return checkRows(ctx, store.(reopenable).DB(), owner)
 }
 
-// checkStored checks everything that is stored, of whatever owner: the rows by SQL, the text indexes against their leaves.
+// checkStored checks everything that is stored, of whatever owner: the rows by SQL, the text indexes against their leaves, that
+// every leaf has its vectors or jobs.
 func checkStored(ctx context.Context, store *postgres.Store) error {
 	rows, err := store.DB().Query(ctx, `SELECT owner_id FROM {{tables.document_owners}} UNION SELECT owner_id FROM {{tables.documents}}
 		UNION SELECT owner_id FROM {{tables.document_chunks}} UNION SELECT owner_id FROM {{tables.text_segments}}
@@ -132,7 +133,7 @@ func checkStored(ctx context.Context, store *postgres.Store) error {
 	for _, owner := range owners {
 		err = errors.Join(err, checkRows(ctx, store.DB(), owner), storetest.CheckIndex(ctx, store, owner))
 	}
-	return err
+	return errors.Join(err, checkQueue(ctx, store))
 }
 
 // TestInvariants spoils what is stored in one way after the other: each must be found, or tests that rely on finding nothing would

@@ -18,6 +18,9 @@ func TestMain(m *testing.M) {
 	if task := os.Getenv(starterTask); task != "" {
 		os.Exit(starter(task))
 	}
+	if url := os.Getenv(journalURL); url != "" {
+		os.Exit(writeJournal(url))
+	}
 	os.Exit(pgtest.Main(m))
 }
 
@@ -94,7 +97,8 @@ func contents(t testing.TB, conn *pgx.Conn, schema string) map[string]string {
 // ours are the tables of a store in a schema, as relations lists them.
 func ours(schema string) []string {
 	var out []string
-	for _, table := range []string{"document_chunks", "document_owners", "documents", "schema_migrations", "text_postings", "text_segments"} {
+	for _, table := range []string{"document_chunks", "document_owners", "documents", "embedding_generations",
+		"embedding_generations_generation_seq", "embedding_indexes", "embedding_queue", "schema_migrations", "text_postings", "text_segments"} {
 		out = append(out, schema+"."+table)
 	}
 	return out

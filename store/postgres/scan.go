@@ -51,7 +51,7 @@ type documentColumns struct {
 func (c *documentColumns) dest() []any {
 	d := &c.record
 	return []any{&d.ID, &d.OriginID, &d.Key, &d.Name, &c.kind, &c.date, &c.metadata, &d.Language, &d.ContentHash, &d.Bytes, &d.Tokens,
-		&d.ChunkCount, &d.Tail, &d.Version, &d.CreatedAt, &d.UpdatedAt}
+		&d.ChunkCount, &d.Tail, &d.NoVectors, &d.Version, &d.CreatedAt, &d.UpdatedAt}
 }
 
 func (c *documentColumns) finish() (llmemory.DocumentRecord, error) {
@@ -152,6 +152,27 @@ func scanSegment(rows pgx.Rows, out *llmemory.Segment) error {
 	}
 	out.Low, out.High = uint64(low), uint64(high)
 	return nil
+}
+
+// scanRest reads what an edit needs beside its documents: the segments, which come as one array per column, the generations, and
+// whether there is a generation that the transaction cannot see.
+func scanRest(row pgx.Row) (segments []llmemory.Segment, sets []generation, late bool, err error) {
+	var (
+		ids, lows, highs, bytes []int64
+		leaves, counts          []int32
+		dead                    [][]byte
+		raw                     []byte
+	)
+	if err := row.Scan(&ids, &lows, &highs, &leaves, &dead, &counts, &bytes, &raw, &late); err != nil {
+		return nil, nil, false, err
+	}
+	segments = make([]llmemory.Segment, len(ids))
+	for i, id := range ids {
+		segments[i] = llmemory.Segment{ID: id, Low: uint64(lows[i]), High: uint64(highs[i]), Leaves: int(leaves[i]), Dead: dead[i],
+			DeadCount: int(counts[i]), Bytes: bytes[i]}
+	}
+	sets, err = parseGenerations(raw)
+	return segments, sets, late, err
 }
 
 func scanPage(rows pgx.Rows, out *llmemory.IndexPage) error {

@@ -50,6 +50,7 @@ type Store struct {
 	joined bool        // lives in a host's transaction
 	tx     pgx.Tx
 	sql    sqlfile.Set
+	shared *shared
 	closed *atomic.Bool
 }
 
@@ -115,7 +116,7 @@ func start(ctx context.Context, db *pgdbm.DB, m *pgdbm.Migrator, o Options) (*St
 	if err != nil {
 		return nil, err
 	}
-	return &Store{db: db, sql: sql, closed: new(atomic.Bool)}, nil
+	return &Store{db: db, sql: sql, shared: &shared{}, closed: new(atomic.Bool)}, nil
 }
 
 // statements returns the named statements with their template tags, which db renders.
@@ -191,7 +192,7 @@ func (s *Store) read(ctx context.Context, queue func(*pgdbm.Batch)) error {
 			return err
 		}
 		if err := tx.Commit(ctx, &b); err != nil {
-			_ = tx.Rollback(context.WithoutCancel(ctx))
+			_ = tx.Rollback(ctx)
 			return err
 		}
 		return nil
@@ -200,7 +201,7 @@ func (s *Store) read(ctx context.Context, queue func(*pgdbm.Batch)) error {
 		return err
 	}
 	err := attempt()
-	if err != nil && pgdbm.IsConnection(err) && !s.joined && ctx.Err() == nil {
+	if disconnected(err) && !s.joined && ctx.Err() == nil {
 		err = attempt()
 	}
 	if errors.Is(err, pgdbm.ErrCommitUnknown) { // a read commits nothing

@@ -41,9 +41,11 @@ func (v *view) run(ctx context.Context, queue func(*pgdbm.Batch)) error {
 		return v.tx.Run(ctx, &b)
 	}
 	err := attempt()
-	if err != nil && !v.asked && !v.store.joined && pgdbm.IsConnection(err) && ctx.Err() == nil {
-		_ = v.tx.Rollback(context.WithoutCancel(ctx))
-		v.tx = nil
+	if disconnected(err) && !v.asked && !v.store.joined && ctx.Err() == nil {
+		if v.tx != nil {
+			_ = v.tx.Rollback(ctx)
+			v.tx = nil
+		}
 		err = attempt()
 	}
 	v.asked = true
@@ -58,6 +60,7 @@ func (v *view) Postings(ctx context.Context, p llmemory.PostingsParams) (*llmemo
 		segments []llmemory.Segment
 		pages    []llmemory.IndexPage
 		ordinals []int64
+		active   int64
 	)
 	name := "view_pages"
 	if p.Positions {
@@ -72,7 +75,11 @@ func (v *view) Postings(ctx context.Context, p llmemory.PostingsParams) (*llmemo
 			return nil, err
 		}
 	}
-	err := v.run(ctx, func(b *pgdbm.Batch) {
+	nearest, err := v.nearest(ctx, p.Owner, p.Vector, llmemory.Where{})
+	if err != nil {
+		return nil, err
+	}
+	ask := func(b *pgdbm.Batch) {
 		state, segments, pages, ordinals = llmemory.OwnerState{}, nil, nil, nil
 		b.Queue(s.sql.Get("owner_state"), p.Owner).Rows(func(rows pgx.Rows) error {
 			if !rows.Next() { // an unknown owner
@@ -80,16 +87,30 @@ func (v *view) Postings(ctx context.Context, p llmemory.PostingsParams) (*llmemo
 			}
 			return scanState(rows, &state)
 		})
+		b.Queue(s.sql.Get("active_generation")).Row(func(row pgx.Row) error { return row.Scan(&active) })
 		b.Queue(s.sql.Get("view_segments"), p.Owner).Rows(collect(&segments, scanSegment))
 		b.Queue(s.sql.Get(name), p.Owner, p.Terms).Rows(collect(&pages, scanPage))
 		if filtered {
 			b.Queue(sql, args...).Rows(collect(&ordinals, scanOrdinal))
 		}
-	})
-	if err != nil {
+		nearest.queue(b)
+	}
+	if err := v.run(ctx, ask); err != nil {
+		if nearest == nil || !pgdbm.IsUndefined(err) {
+			return nil, err
+		}
+		// The generation was retired: the answer without it says which is active.
+		s.shared.forget(p.Vector.Generation)
+		_ = v.tx.Rollback(context.WithoutCancel(ctx))
+		v.tx, nearest = nil, nil
+		if err := v.run(ctx, ask); err != nil {
+			return nil, err
+		}
+	}
+	out := &llmemory.PostingsRecord{State: state, Active: active}
+	if out.Vector, err = nearest.record(ctx); err != nil {
 		return nil, err
 	}
-	out := &llmemory.PostingsRecord{State: state}
 	if out.Segments, err = assemble(segments, pages); err != nil {
 		return nil, err
 	}
@@ -113,26 +134,42 @@ func unsigned(list []int64) []uint64 {
 }
 
 // Match implements [llmemory.View].
-func (v *view) Match(ctx context.Context, p llmemory.MatchParams) ([]uint64, error) {
+func (v *view) Match(ctx context.Context, p llmemory.MatchParams) (*llmemory.MatchRecord, error) {
 	all := signed(p.Ordinals)
 	head, middle := p.Stages[0], p.Stages[0]+p.Stages[1]
 	sql, args, err := v.store.filtered("match", p.Where, p.Owner, all[:head], all[head:middle], all[middle:], int64(p.Limit))
 	if err != nil {
 		return nil, err
 	}
+	nearest, err := v.nearest(ctx, p.Owner, p.Vector, p.Where)
+	if err != nil {
+		return nil, err
+	}
 	var passed []int64
 	if err := v.run(ctx, func(b *pgdbm.Batch) {
 		passed = nil
-		b.Queue(sql, args...).Rows(collect(&passed, scanOrdinal))
+		if len(all) > 0 {
+			b.Queue(sql, args...).Rows(collect(&passed, scanOrdinal))
+		}
+		nearest.queue(b)
 	}); err != nil {
+		if nearest != nil && pgdbm.IsUndefined(err) {
+			v.store.shared.forget(p.Vector.Generation)
+			err = &llmemory.UnavailableError{What: "vectors", Err: err}
+		}
 		return nil, err
 	}
-	rank := make(map[int64]int, len(all))
-	for i, ordinal := range all {
-		rank[ordinal] = i
+	out := &llmemory.MatchRecord{}
+	if len(all) > 0 {
+		rank := make(map[int64]int, len(all))
+		for i, ordinal := range all {
+			rank[ordinal] = i
+		}
+		slices.SortFunc(passed, func(a, b int64) int { return rank[a] - rank[b] })
+		out.Ordinals = unsigned(passed)
 	}
-	slices.SortFunc(passed, func(a, b int64) int { return rank[a] - rank[b] })
-	return unsigned(passed), nil
+	out.Vector, err = nearest.record(ctx)
+	return out, err
 }
 
 // Hits implements [llmemory.View].
@@ -161,7 +198,7 @@ func (v *view) Hits(ctx context.Context, p llmemory.HitsParams) ([]llmemory.HitR
 	}
 	v.done = true
 	if err := v.tx.Commit(ctx, &b); err != nil {
-		_ = v.tx.Rollback(context.WithoutCancel(ctx))
+		_ = v.tx.Rollback(ctx)
 		if pgdbm.IsConnection(err) { // a read commits nothing
 			return nil, &llmemory.UnavailableError{What: "database", Err: err}
 		}

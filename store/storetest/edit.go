@@ -169,7 +169,7 @@ func (s *suite) testCommit(t *testing.T) {
 	owner := t.Name()
 	want := handmade(t, owner, "k", "one", "two")
 	edit := openEdit(t, s.shared, llmemory.EditParams{Owner: owner})
-	if err := edit.Commit(t.Context(), want); err != nil {
+	if _, err := edit.Commit(t.Context(), want); err != nil {
 		t.Fatal(err)
 	}
 	if err := edit.Rollback(t.Context()); err != nil {
@@ -205,7 +205,7 @@ func (s *suite) testCommit(t *testing.T) {
 func (s *suite) testUpdate(t *testing.T) {
 	owner := t.Name()
 	first := handmade(t, owner, "k", "one", "two", "three")
-	if err := openEdit(t, s.shared, llmemory.EditParams{Owner: owner}).Commit(t.Context(), first); err != nil {
+	if _, err := openEdit(t, s.shared, llmemory.EditParams{Owner: owner}).Commit(t.Context(), first); err != nil {
 		t.Fatal(err)
 	}
 	id := first.Documents[0].ID
@@ -226,7 +226,7 @@ func (s *suite) testUpdate(t *testing.T) {
 	next.DeleteChunks = []string{first.InsertChunks[0].ID, first.InsertChunks[2].ID}
 	var last time.Time
 	for range 2 { // updated_at grows even if the clock does not
-		if err := openEdit(t, s.shared, llmemory.EditParams{Owner: owner}).Commit(t.Context(), next); err != nil {
+		if _, err := openEdit(t, s.shared, llmemory.EditParams{Owner: owner}).Commit(t.Context(), next); err != nil {
 			t.Fatal(err)
 		}
 		got, chunks, err := s.shared.Document(t.Context(), llmemory.DocumentParams{Owner: owner, DocumentID: id, Leaves: true, Parents: true})
@@ -259,7 +259,7 @@ func (s *suite) testUpdate(t *testing.T) {
 func (s *suite) testRemovalsFirst(t *testing.T) {
 	owner := t.Name()
 	c := handmade(t, owner, "k", "one", "two")
-	if err := openEdit(t, s.shared, llmemory.EditParams{Owner: owner}).Commit(t.Context(), c); err != nil {
+	if _, err := openEdit(t, s.shared, llmemory.EditParams{Owner: owner}).Commit(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
 	// The same document once more, under the same ids.
@@ -270,7 +270,7 @@ func (s *suite) testRemovalsFirst(t *testing.T) {
 	for i := range c.InsertChunks {
 		c.InsertChunks[i].Text += "!"
 	}
-	if err := openEdit(t, s.shared, llmemory.EditParams{Owner: owner}).Commit(t.Context(), c); err != nil {
+	if _, err := openEdit(t, s.shared, llmemory.EditParams{Owner: owner}).Commit(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
 	_, chunks, err := s.shared.Document(t.Context(), llmemory.DocumentParams{Owner: owner, DocumentID: c.Documents[0].ID, Leaves: true})
@@ -301,18 +301,16 @@ func (s *suite) testAtomic(t *testing.T) {
 	homeless := bad
 	homeless.InsertChunks = slices.Clone(bad.InsertChunks)
 	homeless.InsertChunks[1].DocumentID = unknownID
-	cancelled, cancel := context.WithCancel(t.Context())
-	cancel()
 	for name, c := range map[string]struct {
 		ctx     context.Context
 		changes llmemory.Changes
 	}{
 		"a chunk twice":            {t.Context(), broken},
 		"chunk without a document": {t.Context(), homeless},
-		"cancelled":                {cancelled, bad},
+		"cancelled":                {ended(t), bad},
 	} {
 		edit := openEdit(t, s.shared, llmemory.EditParams{Owner: owner})
-		if err := edit.Commit(c.ctx, c.changes); err == nil {
+		if _, err := edit.Commit(c.ctx, c.changes); err == nil {
 			t.Errorf("%s: Commit succeeded", name)
 		}
 		if err := edit.Rollback(t.Context()); err != nil {
@@ -327,7 +325,11 @@ func (s *suite) testAtomic(t *testing.T) {
 		}
 	}
 	edit := openEdit(t, s.shared, llmemory.EditParams{Owner: owner})
-	if err := edit.Commit(t.Context(), bad); err != nil {
+	if err := edit.Rollback(ended(t)); err != nil {
+		t.Errorf("Rollback with a context that has ended: %v", err)
+	}
+	edit = openEdit(t, s.shared, llmemory.EditParams{Owner: owner}) // the lock is free
+	if _, err := edit.Commit(t.Context(), bad); err != nil {
 		t.Errorf("without the fault: %v", err)
 	}
 }
@@ -424,13 +426,13 @@ func (s *suite) testLeaves(t *testing.T) {
 func (s *suite) testDeadAndLengths(t *testing.T) {
 	owner := t.Name()
 	c := handmade(t, owner, "k", "one", "two")
-	if err := openEdit(t, s.shared, llmemory.EditParams{Owner: owner}).Commit(t.Context(), c); err != nil {
+	if _, err := openEdit(t, s.shared, llmemory.EditParams{Owner: owner}).Commit(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
 	dead := postings.NewSet(1).Encode()
 	next := llmemory.Changes{Owner: owner, State: c.State, SetLengths: []llmemory.LeafLength{{Ordinal: 1, Length: 99}, {Ordinal: 5, Length: 1}},
 		DeadSegments: []llmemory.Segment{{ID: 1, Dead: dead, DeadCount: 1}}}
-	if err := openEdit(t, s.shared, llmemory.EditParams{Owner: owner}).Commit(t.Context(), next); err != nil {
+	if _, err := openEdit(t, s.shared, llmemory.EditParams{Owner: owner}).Commit(t.Context(), next); err != nil {
 		t.Fatal(err)
 	}
 	edit := openEdit(t, s.shared, llmemory.EditParams{Owner: owner, DocumentIDs: []string{c.Documents[0].ID}})
@@ -491,7 +493,7 @@ func (s *suite) testSerialised(t *testing.T) {
 	}
 	state := first.State()
 	state.NextOrdinal = 1000
-	if err := first.Commit(t.Context(), llmemory.Changes{Owner: o.ID(), State: state}); err != nil {
+	if _, err := first.Commit(t.Context(), llmemory.Changes{Owner: o.ID(), State: state}); err != nil {
 		t.Fatal(err)
 	}
 	got := <-second

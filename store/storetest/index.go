@@ -238,7 +238,7 @@ func spoil(t *testing.T, store llmemory.Store, owner string) {
 	for _, l := range must(edit.Leaves(t.Context(), llmemory.LeavesParams{Owner: owner, After: -1, Limit: 10}))(t) {
 		c.SetLengths = append(c.SetLengths, llmemory.LeafLength{Ordinal: l.Ordinal, Length: 100})
 	}
-	if err := edit.Commit(t.Context(), c); err != nil {
+	if _, err := edit.Commit(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -268,7 +268,7 @@ func change(tb testing.TB, store llmemory.Store, owner string, f func(*llmemory.
 	edit := must(store.Edit(tb.Context(), llmemory.EditParams{Owner: owner, Analysis: analysis.Version}))(tb)
 	state := edit.State()
 	f(&state)
-	if err := edit.Commit(tb.Context(), llmemory.Changes{Owner: owner, State: state}); err != nil {
+	if _, err := edit.Commit(tb.Context(), llmemory.Changes{Owner: owner, State: state}); err != nil {
 		tb.Fatal(err)
 	}
 }

@@ -65,6 +65,9 @@ func RunWith(t *testing.T, open func(tb testing.TB) llmemory.Store, o Options) {
 		{"Delete", s.deleteCases()},
 		{"Batch", s.batchCases()},
 		{"Search", s.searchCases()},
+		{"Vectors", s.vectorCases()},
+		{"Queue", s.queueCases()},
+		{"Worker", s.workerCases()},
 		{"Tenancy", s.tenancyCases()},
 		{"Index", s.indexCases()},
 		{"Race", s.raceCases()},
@@ -198,6 +201,13 @@ func must[T any](v T, err error) func(testing.TB) T {
 		}
 		return v
 	}
+}
+
+// ended returns a context that has ended.
+func ended(tb testing.TB) context.Context {
+	ctx, cancel := context.WithCancel(tb.Context())
+	cancel()
+	return ctx
 }
 
 // background returns a context for what must happen after the test's own is cancelled.

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,11 +10,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/llmemory/llmemory"
+	"github.com/llmemory/llmemory/embedding/embedtest"
 	"github.com/llmemory/llmemory/internal/analysis"
 )
 
@@ -27,6 +30,7 @@ func (s *suite) tenancyCases() []testCase {
 // tenants are an owner that has documents, and a stranger who asks for them by their ids, ordinals and segments.
 type tenants struct {
 	store           llmemory.Store
+	generation      int64
 	owner, stranger string
 	identity        llmemory.Identity
 	document        *llmemory.DocumentRecord
@@ -36,10 +40,11 @@ type tenants struct {
 }
 
 func (s *suite) tenants(t *testing.T, stranger string) *tenants {
-	o := s.owner(t)
+	o, _ := s.vectors(t)
 	for i := range 3 {
 		add(t, o, llmemory.Document{OriginID: "o", Key: fmt.Sprint(i), Name: "secret", Language: "en", Content: join("secret alpha", "secret beta")})
 	}
+	add(t, o, llmemory.Document{OriginID: "o", Key: "later", Name: "secret", Language: "en", Content: "secret gamma", Embed: llmemory.EmbedLater})
 	x := &tenants{store: s.shared, owner: o.ID(), stranger: stranger, identity: llmemory.Identity{OriginID: "o", Key: "1"}}
 	var err error
 	x.document, x.chunks, err = s.shared.Document(t.Context(), llmemory.DocumentParams{Owner: o.ID(), Leaves: true, Parents: true,
@@ -52,13 +57,20 @@ func (s *suite) tenants(t *testing.T, stranger string) *tenants {
 			x.ordinals = append(x.ordinals, c.Ordinal)
 		}
 	}
-	for _, seg := range read(t, s.shared, llmemory.PostingsParams{Owner: o.ID()}).Segments {
+	r := read(t, s.shared, llmemory.PostingsParams{Owner: o.ID()})
+	x.generation = r.Active
+	for _, seg := range r.Segments {
 		x.segments = append(x.segments, seg.ID)
 	}
 	return x
 }
 
 func (x *tenants) view(t *testing.T) llmemory.View { return openView(t, x.store, x.stranger) }
+
+// question asks for the vectors nearest to what the owner has.
+func (x *tenants) question(among []uint64) *llmemory.VectorParams {
+	return &llmemory.VectorParams{Generation: x.generation, Query: embedtest.Vector("shared", "secret alpha", 16), Limit: 10, Rows: 8, Among: among}
+}
 
 func (x *tenants) edit(t *testing.T) llmemory.Edit {
 	return openEdit(t, x.store, llmemory.EditParams{Owner: x.stranger})
@@ -119,15 +131,66 @@ func probes() map[string]func(t *testing.T, x *tenants) (any, error) {
 			return nil, nil
 		},
 		"View.Postings": func(t *testing.T, x *tenants) (any, error) {
-			r, err := x.view(t).Postings(t.Context(), llmemory.PostingsParams{Owner: x.stranger, Terms: []string{"en:secret"}, Positions: true,
+			view := x.view(t)
+			r, err := view.Postings(t.Context(), llmemory.PostingsParams{Owner: x.stranger, Terms: []string{"en:secret"}, Positions: true,
 				Where: llmemory.Where{Origins: []string{"o"}}, SelectLimit: 100})
-			if r.Broad || len(r.Segments) > 0 || r.State.Leaves > 0 {
+			if err != nil || r.Broad || len(r.Segments)+len(r.Selected) > 0 || r.State.Leaves > 0 {
 				return r, err
 			}
-			return r.Selected, err
+			r, err = view.Postings(t.Context(), llmemory.PostingsParams{Owner: x.stranger, Vector: x.question(nil)})
+			if err != nil || len(r.Vector.Found) > 0 {
+				return r, err
+			}
+			return nil, nil
 		},
 		"View.Match": func(t *testing.T, x *tenants) (any, error) {
-			return x.view(t).Match(t.Context(), llmemory.MatchParams{Owner: x.stranger, Ordinals: x.ordinals, Stages: [3]int{1, 1, 0}, Limit: 10})
+			for _, among := range [][]uint64{nil, x.ordinals} {
+				view := x.view(t)
+				r, err := view.Match(t.Context(), llmemory.MatchParams{Owner: x.stranger, Ordinals: x.ordinals, Stages: [3]int{1, 1, 0}, Limit: 10,
+					Vector: x.question(among)})
+				if err != nil || len(r.Ordinals)+len(r.Vector.Found) > 0 {
+					return r, err
+				}
+				if err := view.Close(t.Context()); err != nil {
+					return nil, err
+				}
+			}
+			return nil, nil
+		},
+		"Store.Queue": func(t *testing.T, x *tenants) (any, error) {
+			r, err := x.store.Queue(t.Context(), llmemory.QueueParams{Owner: x.stranger, Limit: 10})
+			if !cmp.Equal(r, &llmemory.QueueRecord{}, cmpopts.EquateEmpty()) {
+				return r, err
+			}
+			return nil, err
+		},
+		"Store.RetryQueue": func(t *testing.T, x *tenants) (any, error) {
+			n, err := x.store.RetryQueue(t.Context(), llmemory.RetryQueueParams{Owner: x.stranger})
+			if n != 0 {
+				return n, err
+			}
+			return nil, err
+		},
+		"Store.Known": func(t *testing.T, x *tenants) (any, error) {
+			var p llmemory.KnownParams
+			p.Generation = x.generation
+			for _, text := range []string{"secret\nsecret alpha", "secret\nsecret beta"} {
+				sum := sha256.Sum256([]byte(text))
+				p.Inputs = append(p.Inputs, llmemory.OwnedInput{Owner: x.stranger, Hash: sum[:]})
+			}
+			return x.store.Known(t.Context(), p)
+		},
+		"Store.Complete": func(t *testing.T, x *tenants) (any, error) {
+			r, err := x.store.Complete(t.Context(), llmemory.CompleteParams{Generation: x.generation, Token: unknownID, Items: []llmemory.CompleteItem{
+				{Owner: x.stranger, Ordinal: x.ordinals[0], Hash: []byte{1}, Vector: embedtest.Vector("shared", "planted", 16)}}})
+			if r.Stored != 0 || len(r.Busy) != 0 {
+				return r, err
+			}
+			return nil, err
+		},
+		"Store.Fail": func(t *testing.T, x *tenants) (any, error) {
+			return nil, x.store.Fail(t.Context(), llmemory.FailParams{Generation: x.generation, Token: unknownID, Items: []llmemory.FailItem{
+				{Owner: x.stranger, Ordinal: x.ordinals[0], Reason: "planted", Tried: true, Dead: true}}})
 		},
 		"View.Hits": func(t *testing.T, x *tenants) (any, error) {
 			return x.view(t).Hits(t.Context(), llmemory.HitsParams{Owner: x.stranger, Ordinals: x.ordinals, Groups: []int{0, 1}, Limit: 10,
@@ -147,19 +210,39 @@ func probes() map[string]func(t *testing.T, x *tenants) (any, error) {
 			c.UpdateChunks = []llmemory.ChunkRecord{moved}
 			c.DeleteChunks = []string{x.chunks[1].ID}
 			c.SetLengths = []llmemory.LeafLength{{Ordinal: x.ordinals[0], Length: 99}}
-			if err := x.edit(t).Commit(t.Context(), c); err != nil {
+			c.Gone = x.ordinals
+			if _, err := x.edit(t).Commit(t.Context(), c); err != nil {
 				return nil, err
 			}
 			// A chunk cannot hang off another owner's document.
 			planted := x.chunks[0]
 			planted.ID, planted.ParentID, planted.Ordinal = unknownID, "", 1000
 			edit := x.edit(t)
-			if err := edit.Commit(t.Context(), llmemory.Changes{Owner: x.stranger, InsertChunks: []llmemory.ChunkRecord{planted}, State: c.State}); err == nil {
+			if _, err := edit.Commit(t.Context(), llmemory.Changes{Owner: x.stranger, InsertChunks: []llmemory.ChunkRecord{planted}, State: c.State}); err == nil {
 				return planted, errors.New("a chunk was put into another owner's document")
 			}
 			return nil, edit.Rollback(t.Context())
 		},
 	}
+}
+
+// crossing are the parameters of methods that cross owners by nature: what looks after indexes, generations and the queue as a
+// whole. Those of the second kind name the owner with each item, and have probes.
+var crossing = map[reflect.Type]bool{
+	reflect.TypeFor[llmemory.BacklogParams]():            false,
+	reflect.TypeFor[llmemory.GenerationsParams]():        false,
+	reflect.TypeFor[llmemory.AddGenerationParams]():      false,
+	reflect.TypeFor[llmemory.ActivateGenerationParams](): false,
+	reflect.TypeFor[llmemory.RetireGenerationParams]():   false,
+	reflect.TypeFor[llmemory.ProgressParams]():           false,
+	reflect.TypeFor[llmemory.InputsParams]():             false,
+	reflect.TypeFor[llmemory.BackfillParams]():           false,
+	reflect.TypeFor[llmemory.ClaimParams]():              false,
+	reflect.TypeFor[llmemory.ExtendParams]():             false,
+	reflect.TypeFor[llmemory.TuneParams]():               false,
+	reflect.TypeFor[llmemory.KnownParams]():              true,
+	reflect.TypeFor[llmemory.CompleteParams]():           true,
+	reflect.TypeFor[llmemory.FailParams]():               true,
 }
 
 // testProbes probes every method of the contract. A new method without a probe fails it.
@@ -170,10 +253,17 @@ func (s *suite) testProbes(t *testing.T) {
 			method := contract.Method(i)
 			for j := range method.Type.NumIn() {
 				p := method.Type.In(j)
-				if p.Kind() != reflect.Struct || p == reflect.TypeFor[llmemory.BacklogParams]() {
+				if p.Kind() != reflect.Struct {
 					continue
 				}
 				name := contract.Name() + "." + method.Name
+				probed, crosses := crossing[p]
+				if crosses {
+					if probed && all[name] == nil {
+						t.Errorf("%s has no probe", name)
+					}
+					continue
+				}
 				if f, ok := p.FieldByName("Owner"); !ok || f.Type.Kind() != reflect.String {
 					t.Errorf("%s takes %s, which has no owner", name, p)
 				}
@@ -187,7 +277,7 @@ func (s *suite) testProbes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			x := s.tenants(t, t.Name()+" stranger")
-			before := fingerprint(t, memory(t, x.store).Owner(x.owner))
+			before := fingerprint(t, embeddingMemory(t, x.store, s.embedder()).Owner(x.owner))
 			t.Run("Ask", func(t *testing.T) { // its views and edits end with it
 				got, err := probe(t, x)
 				if err != nil {
@@ -197,7 +287,7 @@ func (s *suite) testProbes(t *testing.T) {
 					t.Errorf("a stranger gets %+v", got)
 				}
 			})
-			if diff := cmp.Diff(before, fingerprint(t, memory(t, x.store).Owner(x.owner))); diff != "" {
+			if diff := cmp.Diff(before, fingerprint(t, embeddingMemory(t, x.store, s.embedder()).Owner(x.owner))); diff != "" {
 				t.Errorf("a stranger changed the owner (-before +after):\n%s", diff)
 			}
 		})
@@ -222,6 +312,9 @@ func fingerprint(t *testing.T, o *llmemory.Owner) []string {
 	}
 	page := must(o.List(t.Context(), &llmemory.ListOptions{Limit: 1000}))(t)
 	note(page, must(o.Stats(t.Context()))(t))
+	queue := must(o.Queue(t.Context(), 0))(t)
+	queue.Oldest = time.Time{}
+	note(queue)
 	for _, d := range page.Documents {
 		stored, chunks, err := o.GetWithChunks(t.Context(), d.ID)
 		note(stored, chunks, err)
@@ -247,7 +340,7 @@ func fingerprint(t *testing.T, o *llmemory.Owner) []string {
 func (s *suite) testCanary(t *testing.T) {
 	random := rand.New(rand.NewPCG(seed(t), 0))
 	store := s.open(t)
-	m := memory(t, store)
+	m := embeddingMemory(t, store, s.embedder())
 	owners := []*llmemory.Owner{m.Owner("A"), m.Owner("B")}
 	canary := []string{"canaryA", "canaryB"}
 	act := func(i, step int) string {

@@ -1,6 +1,6 @@
 -- name: lookup
 SELECT document_id::text, id_at_origin, document_key, document_name, document_type, document_date, metadata, language,
-       content_hash, bytes, tokens, leaves, tail, version, created_at, updated_at
+       content_hash, bytes, tokens, leaves, tail, no_vectors, version, created_at, updated_at
 FROM unnest($2::text[], $3::text[]) AS want (origin, key)
 CROSS JOIN LATERAL (
     SELECT * FROM {{tables.documents}} WHERE owner_id = $1 AND id_at_origin = want.origin AND document_key = want.key OFFSET 0
@@ -8,7 +8,7 @@ CROSS JOIN LATERAL (
 
 -- name: document
 SELECT document_id::text, id_at_origin, document_key, document_name, document_type, document_date, metadata, language,
-       content_hash, bytes, tokens, leaves, tail, version, created_at, updated_at
+       content_hash, bytes, tokens, leaves, tail, no_vectors, version, created_at, updated_at
 FROM {{tables.documents}}
 WHERE owner_id = $1 AND document_id = $2::uuid;
 
@@ -59,7 +59,7 @@ LIMIT $2;
 
 -- name: list
 SELECT document_id::text, id_at_origin, document_key, document_name, document_type, document_date, metadata, language,
-       content_hash, bytes, tokens, leaves, tail, version, created_at, updated_at
+       content_hash, bytes, tokens, leaves, tail, no_vectors, version, created_at, updated_at
 FROM {{tables.documents}} d
 WHERE d.owner_id = $1 /*condition*/
 ORDER BY /*order*/

@@ -17,7 +17,7 @@ CROSS JOIN LATERAL (
 
 -- name: edit_documents_by_identity
 SELECT document_id::text, id_at_origin, document_key, document_name, document_type, document_date, metadata, language,
-       content_hash, bytes, tokens, leaves, tail, version, created_at, updated_at, c.*
+       content_hash, bytes, tokens, leaves, tail, no_vectors, version, created_at, updated_at, c.*
 FROM unnest($2::text[], $3::text[]) AS want (origin, key)
 CROSS JOIN LATERAL (
     SELECT * FROM {{tables.documents}} WHERE owner_id = $1 AND id_at_origin = want.origin AND document_key = want.key OFFSET 0
@@ -34,7 +34,7 @@ ORDER BY document_id;
 
 -- name: edit_documents_by_id
 SELECT document_id::text, id_at_origin, document_key, document_name, document_type, document_date, metadata, language,
-       content_hash, bytes, tokens, leaves, tail, version, created_at, updated_at, c.*
+       content_hash, bytes, tokens, leaves, tail, no_vectors, version, created_at, updated_at, c.*
 FROM {{tables.documents}} d
 LEFT JOIN LATERAL (
     SELECT pg_catalog.array_agg(chunk_id::text), pg_catalog.array_agg(coalesce(parent_id::text, '')), pg_catalog.array_agg(level),
@@ -49,7 +49,7 @@ ORDER BY document_id;
 
 -- name: edit_documents_where
 SELECT document_id::text, id_at_origin, document_key, document_name, document_type, document_date, metadata, language,
-       content_hash, bytes, tokens, leaves, tail, version, created_at, updated_at, c.*
+       content_hash, bytes, tokens, leaves, tail, no_vectors, version, created_at, updated_at, c.*
 FROM {{tables.documents}} d
 LEFT JOIN LATERAL (
     SELECT pg_catalog.array_agg(chunk_id::text), pg_catalog.array_agg(coalesce(parent_id::text, '')), pg_catalog.array_agg(level),
@@ -63,11 +63,26 @@ WHERE d.owner_id = $1 /*condition*/
 ORDER BY document_id
 LIMIT nullif($2, 0);
 
--- name: segments
-SELECT segment_id, low, high, leaves, dead, dead_count, bytes
-FROM {{tables.text_segments}}
-WHERE owner_id = $1
-ORDER BY low;
+-- name: edit_rest
+-- Its snapshot is taken after the lock was: a generation that it does not see was made later, and will find what this edit stores.
+-- In a host's transaction whose snapshot is older, the catalogue, which has none, tells of it.
+SELECT s.*, (
+    SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(g) || pg_catalog.jsonb_build_object('extension', (
+        SELECT n.nspname FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
+        WHERE e.extname = 'vector'
+    )) ORDER BY g.generation), '[]')
+    FROM {{tables.embedding_generations}} g WHERE g.state <> 'retired'
+), CASE WHEN current_setting('transaction_isolation') = 'read committed' THEN false ELSE (
+    SELECT coalesce(bool_or(to_regclass(pg_catalog.format('%I.%I', $2::text, 'embeddings_' || (known.last + next)::text)) IS NOT NULL), false)
+    FROM (SELECT coalesce(max(generation), 0) AS last FROM {{tables.embedding_generations}}) known, generate_series(1, 10) next
+) END
+FROM (
+    SELECT pg_catalog.array_agg(segment_id ORDER BY low), pg_catalog.array_agg(low ORDER BY low), pg_catalog.array_agg(high ORDER BY low),
+           pg_catalog.array_agg(leaves ORDER BY low), pg_catalog.array_agg(dead ORDER BY low), pg_catalog.array_agg(dead_count ORDER BY low),
+           pg_catalog.array_agg(bytes ORDER BY low)
+    FROM {{tables.text_segments}}
+    WHERE owner_id = $1
+) s;
 
 -- name: load_pages
 SELECT segment_id, first_term, postings, positions
@@ -87,24 +102,26 @@ DELETE FROM {{tables.documents}} WHERE owner_id = $1 AND document_id = ANY ($2::
 
 -- name: insert_documents
 INSERT INTO {{tables.documents}} (owner_id, document_id, id_at_origin, document_key, document_name, document_type,
-    document_date, metadata, language, content_hash, bytes, tokens, leaves, tail, version, created_at, updated_at)
-SELECT $1, id, origin, key, name, type, date, metadata, language, hash, bytes, tokens, leaves, tail, version, now(), now()
+    document_date, metadata, language, content_hash, bytes, tokens, leaves, tail, no_vectors, version, created_at, updated_at)
+SELECT $1, id, origin, key, name, type, date, metadata, language, hash, bytes, tokens, leaves, tail, no_vectors, version,
+       now(), now()
 FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::jsonb[], $9::text[],
-    $10::bytea[], $11::bigint[], $12::bigint[], $13::integer[], $14::text[], $15::bigint[])
-    AS v (id, origin, key, name, type, date, metadata, language, hash, bytes, tokens, leaves, tail, version);
+    $10::bytea[], $11::bigint[], $12::bigint[], $13::integer[], $14::text[], $15::boolean[], $16::bigint[])
+    AS v (id, origin, key, name, type, date, metadata, language, hash, bytes, tokens, leaves, tail, no_vectors, version);
 
 -- name: put_documents
 -- insert_documents, updating those that are there.
 INSERT INTO {{tables.documents}} AS d (owner_id, document_id, id_at_origin, document_key, document_name, document_type,
-    document_date, metadata, language, content_hash, bytes, tokens, leaves, tail, version, created_at, updated_at)
-SELECT $1, id, origin, key, name, type, date, metadata, language, hash, bytes, tokens, leaves, tail, version, now(), now()
+    document_date, metadata, language, content_hash, bytes, tokens, leaves, tail, no_vectors, version, created_at, updated_at)
+SELECT $1, id, origin, key, name, type, date, metadata, language, hash, bytes, tokens, leaves, tail, no_vectors, version, now(), now()
 FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::jsonb[], $9::text[],
-    $10::bytea[], $11::bigint[], $12::bigint[], $13::integer[], $14::text[], $15::bigint[])
-    AS v (id, origin, key, name, type, date, metadata, language, hash, bytes, tokens, leaves, tail, version)
+    $10::bytea[], $11::bigint[], $12::bigint[], $13::integer[], $14::text[], $15::boolean[], $16::bigint[])
+    AS v (id, origin, key, name, type, date, metadata, language, hash, bytes, tokens, leaves, tail, no_vectors, version)
 ON CONFLICT (owner_id, document_id) DO UPDATE SET
     document_name = excluded.document_name, document_type = excluded.document_type, document_date = excluded.document_date,
     metadata = excluded.metadata, language = excluded.language, content_hash = excluded.content_hash, bytes = excluded.bytes,
-    tokens = excluded.tokens, leaves = excluded.leaves, tail = excluded.tail, version = excluded.version,
+    tokens = excluded.tokens, leaves = excluded.leaves, tail = excluded.tail, no_vectors = excluded.no_vectors,
+    version = excluded.version,
     updated_at = greatest(excluded.updated_at, d.updated_at + interval '1 microsecond');
 
 -- name: insert_chunks
@@ -144,30 +161,105 @@ UPDATE {{tables.document_chunks}} c SET length = v.length
 FROM unnest($2::bigint[], $3::integer[]) AS v (ordinal, length)
 WHERE c.owner_id = $1 AND c.ordinal = v.ordinal AND c.length <> v.length;
 
--- name: insert_segments
-INSERT INTO {{tables.text_segments}} (owner_id, segment_id, low, high, leaves, bytes, dead_count, dead)
-SELECT $1, * FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::integer[], $6::bigint[], $7::integer[], $8::bytea[]);
-
--- name: change_segments
--- insert_segments, after removing segments with their pages and updating dead sets.
-WITH pages AS (
-    DELETE FROM {{tables.text_postings}} WHERE owner_id = $1 AND segment_id = ANY ($2::bigint[])
-), gone AS (
-    DELETE FROM {{tables.text_segments}} WHERE owner_id = $1 AND segment_id = ANY ($2::bigint[])
-), dead AS (
-    UPDATE {{tables.text_segments}} s SET dead = v.dead, dead_count = v.dead_count
-    FROM unnest($3::bigint[], $4::bytea[], $5::integer[]) AS v (segment_id, dead, dead_count)
-    WHERE s.owner_id = $1 AND s.segment_id = v.segment_id
-)
-INSERT INTO {{tables.text_segments}} (owner_id, segment_id, low, high, leaves, bytes, dead_count, dead)
-SELECT $1, * FROM unnest($6::bigint[], $7::bigint[], $8::bigint[], $9::integer[], $10::bigint[], $11::integer[], $12::bytea[]);
-
--- name: insert_pages
-INSERT INTO {{tables.text_postings}} (owner_id, segment_id, first_term, postings, positions)
-SELECT $1, * FROM unnest($2::bigint[], $3::text[], $4::bytea[], $5::bytea[]);
-
 -- name: put_owner
 UPDATE {{tables.document_owners}} SET
     documents = $2, leaves = $3, length = $4, next_ordinal = $5, next_segment = $6, analysis = $7,
     languages = $8::jsonb, merge_due = $9
 WHERE owner_id = $1;
+
+-- name: insert_index
+-- put_owner, after inserting segments with their pages.
+WITH segments AS (
+    INSERT INTO {{tables.text_segments}} (owner_id, segment_id, low, high, leaves, bytes, dead_count, dead)
+    SELECT $1, * FROM unnest($10::bigint[], $11::bigint[], $12::bigint[], $13::integer[], $14::bigint[], $15::integer[], $16::bytea[])
+), pages AS (
+    INSERT INTO {{tables.text_postings}} (owner_id, segment_id, first_term, postings, positions)
+    SELECT $1, * FROM unnest($17::bigint[], $18::text[], $19::bytea[], $20::bytea[])
+)
+UPDATE {{tables.document_owners}} SET
+    documents = $2, leaves = $3, length = $4, next_ordinal = $5, next_segment = $6, analysis = $7,
+    languages = $8::jsonb, merge_due = $9
+WHERE owner_id = $1;
+
+-- name: change_index
+-- insert_index, after removing segments with their pages and updating dead sets.
+WITH old_pages AS (
+    DELETE FROM {{tables.text_postings}} WHERE owner_id = $1 AND segment_id = ANY ($21::bigint[])
+), gone AS (
+    DELETE FROM {{tables.text_segments}} WHERE owner_id = $1 AND segment_id = ANY ($21::bigint[])
+), dead AS (
+    UPDATE {{tables.text_segments}} s SET dead = v.dead, dead_count = v.dead_count
+    FROM unnest($22::bigint[], $23::bytea[], $24::integer[]) AS v (segment_id, dead, dead_count)
+    WHERE s.owner_id = $1 AND s.segment_id = v.segment_id
+), segments AS (
+    INSERT INTO {{tables.text_segments}} (owner_id, segment_id, low, high, leaves, bytes, dead_count, dead)
+    SELECT $1, * FROM unnest($10::bigint[], $11::bigint[], $12::bigint[], $13::integer[], $14::bigint[], $15::integer[], $16::bytea[])
+), pages AS (
+    INSERT INTO {{tables.text_postings}} (owner_id, segment_id, first_term, postings, positions)
+    SELECT $1, * FROM unnest($17::bigint[], $18::text[], $19::bytea[], $20::bytea[])
+)
+UPDATE {{tables.document_owners}} SET
+    documents = $2, leaves = $3, length = $4, next_ordinal = $5, next_segment = $6, analysis = $7,
+    languages = $8::jsonb, merge_due = $9
+WHERE owner_id = $1;
+
+-- name: drop_jobs
+-- The jobs of ordinals that go out of use, of all generations. It comes before drop of their vectors, in a statement of its own:
+-- a worker that holds a job's row is waited for here, and the vector it leaves is seen by the next statement. Rows are locked in
+-- the order of their keys, as by everybody who waits for them.
+WITH held AS MATERIALIZED (
+    SELECT generation, ordinal FROM {{tables.embedding_queue}}
+    WHERE owner_id = $1 AND ordinal = ANY ($2::bigint[]) AND generation = ANY ($3::bigint[])
+    ORDER BY generation, ordinal
+    FOR UPDATE
+)
+DELETE FROM {{tables.embedding_queue}} q USING held h
+WHERE q.owner_id = $1 AND q.generation = h.generation AND q.ordinal = h.ordinal;
+
+-- name: drop_vectors
+DELETE FROM {{tables.embeddings}} WHERE ctid = ANY (ARRAY(
+    SELECT e.ctid
+    FROM pg_catalog.unnest($2::bigint[]) AS w (ordinal)
+    CROSS JOIN LATERAL (
+        SELECT ctid FROM {{tables.embeddings}}
+        WHERE owner_id = $1 AND ordinal >= w.ordinal AND ordinal <= w.ordinal ORDER BY ordinal LIMIT 1
+    ) e
+));
+
+-- name: queue_leaves
+-- Vectors of ordinals that go out of use are removed. Leaves whose input the owner has a vector of get a copy, also of one that
+-- is removed; the others are queued, and returned. $5 is the token of a lease on them, empty for none, $7 the channel to wake
+-- workers by, empty for not.
+WITH leaf AS MATERIALIZED (
+    SELECT v.ordinal, v.hash, k.embedding
+    FROM unnest($3::bigint[], $4::bytea[]) AS v (ordinal, hash)
+    LEFT JOIN LATERAL (
+        SELECT embedding FROM {{tables.embeddings}}
+        WHERE owner_id = $1 AND input_hash >= v.hash AND input_hash <= v.hash ORDER BY input_hash LIMIT 1
+    ) k ON true
+), gone AS (
+    DELETE FROM {{tables.embeddings}} WHERE ctid = ANY (ARRAY(
+        SELECT e.ctid
+        FROM pg_catalog.unnest($2::bigint[]) AS w (ordinal)
+        CROSS JOIN LATERAL (
+            SELECT ctid FROM {{tables.embeddings}}
+            WHERE owner_id = $1 AND ordinal >= w.ordinal AND ordinal <= w.ordinal ORDER BY ordinal LIMIT 1
+        ) e
+    ))
+), copied AS (
+    INSERT INTO {{tables.embeddings}} (owner_id, ordinal, input_hash, embedding)
+    SELECT $1, ordinal, hash, embedding FROM leaf WHERE embedding IS NOT NULL
+    ON CONFLICT (owner_id, ordinal) DO NOTHING
+), queued AS (
+    INSERT INTO {{tables.embedding_queue}} (owner_id, generation, ordinal, due_at, lease_token, queued_at)
+    SELECT $1, /*generation*/, ordinal, clock_timestamp() + $6::interval, nullif($5, '')::uuid,
+           clock_timestamp()
+    FROM leaf WHERE embedding IS NULL
+    ON CONFLICT (owner_id, generation, ordinal) DO NOTHING
+    RETURNING ordinal
+), woken AS MATERIALIZED (
+    SELECT pg_notify($7, '') FROM queued WHERE $7 <> '' LIMIT 1
+)
+SELECT l.ordinal, q.ordinal IS NOT NULL AND $5 <> '', (SELECT count(*) FROM woken)
+FROM leaf l LEFT JOIN queued q ON q.ordinal = l.ordinal
+WHERE l.embedding IS NULL;

@@ -6,6 +6,9 @@ SELECT documents, leaves, length, next_ordinal, next_segment, analysis, language
 FROM {{tables.document_owners}}
 WHERE owner_id = $1;
 
+-- name: active_generation
+SELECT coalesce((SELECT generation FROM {{tables.embedding_generations}} WHERE state = 'active'), 0);
+
 -- name: view_segments
 SELECT segment_id, low, high, leaves, dead, dead_count, bytes
 FROM {{tables.text_segments}}
@@ -56,7 +59,7 @@ CROSS JOIN LATERAL (
 SELECT c.chunk_id::text, c.document_id::text, coalesce(c.parent_id::text, ''), c.level, c.position, c.start_byte, c.end_byte,
        c.tokens, coalesce(c.ordinal, 0), c.length, c.input_hash, c.heading, c.lead, c.content,
        d.document_id::text, d.id_at_origin, d.document_key, d.document_name, d.document_type, d.document_date, d.metadata,
-       d.language, d.content_hash, d.bytes, d.tokens, d.leaves, d.tail, d.version, d.created_at, d.updated_at
+       d.language, d.content_hash, d.bytes, d.tokens, d.leaves, d.tail, d.no_vectors, d.version, d.created_at, d.updated_at
 FROM unnest($2::bigint[], $3::integer[]) AS want (ordinal, rank)
 CROSS JOIN LATERAL (
     SELECT * FROM {{tables.document_chunks}} WHERE owner_id = $1 AND ordinal = want.ordinal OFFSET 0

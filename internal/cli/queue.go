@@ -1,0 +1,164 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/llmemory/llmemory"
+)
+
+const embedHelp = `
+Makes the vectors that are waiting: of documents that were added with
+"--embed later", of passages the embedder failed on, and of a generation that was
+just added. Several may run at once; each takes passages that no other has. It
+may be interrupted at any time and goes on where it was.
+
+With --watch it stays and does what else is to be done in the background.
+
+With --json:
+  {"embedded","failed"}`
+
+func (a *app) embedCommand() *cobra.Command {
+	return a.command("embed", "Make the vectors that are waiting", embedHelp, cobra.NoArgs, a.embed)
+}
+
+func (a *app) embed(ctx context.Context, _ []string) error {
+	memory, closer, err := a.openEmbedding(ctx)
+	if err != nil {
+		return err
+	}
+	defer closer()
+	if a.opts.watch {
+		a.note("working until interrupted")
+		return memory.Run(ctx)
+	}
+	generations, err := memory.Generations(ctx)
+	if err != nil {
+		return err
+	}
+	waiting := int64(0)
+	for _, g := range generations {
+		p, err := memory.Progress(ctx, g.ID)
+		if err != nil {
+			return err
+		}
+		waiting += p.Leaves - p.Vectors - p.Dead
+	}
+	line := a.progress()
+	started := time.Now()
+	done, err := memory.EmbedQueue(ctx, func(p llmemory.EmbedProgress) {
+		rate := float64(p.Embedded) / time.Since(started).Seconds()
+		left := "?"
+		if rate > 0 {
+			left = roughly(time.Duration(float64(max(waiting-int64(p.Embedded+p.Failed), 0)) / rate * float64(time.Second)))
+		}
+		line.show("%d of %d passages, %.0f a second, %s left", p.Embedded, waiting, rate, left)
+	})
+	line.clear()
+	if err != nil && done.Embedded > 0 && ctx.Err() == nil {
+		err = &partlyError{fmt.Sprintf("%s embedded, then: %v", plural(done.Embedded, "passage"), err)}
+	}
+	if err != nil && !errors.Is(err, errPartly) {
+		return err
+	}
+	if a.opts.json {
+		if printed := a.printJSON(struct {
+			Embedded int `json:"embedded"`
+			Failed   int `json:"failed"`
+		}{done.Embedded, done.Failed}); printed != nil {
+			return printed
+		}
+	} else {
+		a.printf("%s embedded\n", plural(done.Embedded, "passage"))
+	}
+	if err == nil && done.Failed > 0 {
+		err = &partlyError{fmt.Sprintf("%s could not be embedded, see \"llmemory queue\"", plural(done.Failed, "passage"))}
+	}
+	return err
+}
+
+const queueHelp = `
+Tells how many passages of the owner wait for a vector, and which could not be
+embedded, and why.
+
+With --json:
+  {"waiting","leased","dead","oldest","failures":[{"generation","document_id","chunk_id","attempts","reason","dead","due"}]}`
+
+func (a *app) queueCommand() *cobra.Command {
+	cmd := a.command("queue", "Show the passages that wait for a vector", queueHelp, cobra.NoArgs, a.queue)
+	cmd.AddCommand(a.command("retry", "Try again what was given up", "With --json:\n  {\"retried\"}", cobra.NoArgs, a.queueRetry))
+	return cmd
+}
+
+type failureJSON struct {
+	Generation int64      `json:"generation"`
+	DocumentID string     `json:"document_id"`
+	ChunkID    string     `json:"chunk_id"`
+	Attempts   int        `json:"attempts"`
+	Reason     string     `json:"reason"`
+	Dead       bool       `json:"dead"`
+	Due        *time.Time `json:"due"`
+}
+
+func (a *app) queue(ctx context.Context, _ []string) error {
+	owner, closer, err := a.owner(ctx)
+	if err != nil {
+		return err
+	}
+	defer closer()
+	q, err := owner.Queue(ctx, a.opts.limit)
+	if err != nil {
+		return err
+	}
+	if a.opts.json {
+		failures := make([]failureJSON, len(q.Failures))
+		for i, f := range q.Failures {
+			failures[i] = failureJSON{f.Generation, f.DocumentID, f.ChunkID, f.Attempts, f.Reason, f.Dead, timeOrNull(f.Due)}
+		}
+		return a.printJSON(struct {
+			Waiting  int64         `json:"waiting"`
+			Leased   int64         `json:"leased"`
+			Dead     int64         `json:"dead"`
+			Oldest   *time.Time    `json:"oldest"`
+			Failures []failureJSON `json:"failures"`
+		}{q.Waiting, q.Leased, q.Dead, timeOrNull(q.Oldest), failures})
+	}
+	a.printf("waiting  %d\nleased   %d\nfailed   %d\n", q.Waiting, q.Leased, q.Dead)
+	if len(q.Failures) == 0 {
+		return nil
+	}
+	t := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "DOCUMENT\tCHUNK\tGENERATION\tATTEMPTS\tNEXT\tREASON")
+	for _, f := range q.Failures {
+		next := "given up"
+		if !f.Dead {
+			next = f.Due.UTC().Format(time.DateTime)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\n", f.DocumentID, f.ChunkID, f.Generation, f.Attempts, next, plain(f.Reason))
+	}
+	return t.Flush()
+}
+
+func (a *app) queueRetry(ctx context.Context, _ []string) error {
+	owner, closer, err := a.owner(ctx)
+	if err != nil {
+		return err
+	}
+	defer closer()
+	n, err := owner.RetryQueue(ctx)
+	if err != nil {
+		return err
+	}
+	if a.opts.json {
+		return a.printJSON(struct {
+			Retried int `json:"retried"`
+		}{n})
+	}
+	a.printf("%s to be tried again\n", plural(n, "passage"))
+	return nil
+}
