@@ -34,7 +34,8 @@ func FuzzOffsets(f *testing.F) {
 		if limit == 0 {
 			limit = chunk.DefaultMaxLeafTokens
 		}
-		pieces, err := h.Chunk(t.Context(), chunk.Text{Content: text, Type: documentTypes[int(label)%len(documentTypes)]})
+		in := chunk.Text{Content: text, Type: documentTypes[int(label)%len(documentTypes)]}
+		pieces, err := h.Chunk(t.Context(), in)
 		if !utf8.ValidString(text) {
 			if err == nil {
 				t.Error("accepted a text that is not UTF-8")
@@ -46,6 +47,12 @@ func FuzzOffsets(f *testing.F) {
 		}
 		if found := faults(text, pieces, int(limit)); len(found) > 0 {
 			t.Error(strings.Join(found, "\n"))
+		}
+		if pieces, err = chunk.ChunkWindows(t.Context(), h, in, 1+int(label)/len(documentTypes)); err != nil {
+			t.Fatal(err)
+		}
+		if found := faults(text, pieces, int(limit)); len(found) > 0 {
+			t.Error("in windows: " + strings.Join(found, "\n"))
 		}
 	})
 }

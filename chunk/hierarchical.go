@@ -15,7 +15,7 @@ import (
 )
 
 // version is part of the signature. It goes up with every change that may cut any text differently.
-const version = 1
+const version = 2
 
 // DefaultMaxLeafTokens leaves room in the 256 word pieces of all-MiniLM-L6-v2 for the document's name and headings.
 const DefaultMaxLeafTokens = 220
@@ -127,6 +127,11 @@ func (h Hierarchical) size(label string) Size {
 
 // Chunk cuts t. It fails for a faulty configuration, a text that is not UTF-8 (see [ErrInvalidUTF8]), and when ctx ends.
 func (h Hierarchical) Chunk(ctx context.Context, t Text) ([]Piece, error) {
+	return h.chunk(ctx, t, windowBytes)
+}
+
+// chunk is Chunk with a size of the windows in which Markdown is parsed.
+func (h Hierarchical) chunk(ctx context.Context, t Text, window int) ([]Piece, error) {
 	if err := h.Validate(); err != nil {
 		return nil, err
 	}
@@ -140,6 +145,7 @@ func (h Hierarchical) Chunk(ctx context.Context, t Text) ([]Piece, error) {
 	b := &builder{
 		ctx: ctx, text: t.Content, count: count,
 		max: limit, keep: min(limit, size.Leaf*3/2), crumb: min(12, limit/8), tiny: size.Leaf * 2 / 5,
+		window: window,
 	}
 	var outline outline
 	var err error

@@ -312,3 +312,25 @@ func TestDeterministic(t *testing.T) {
 		}
 	}
 }
+
+// TestTitles checks the paths of headings: without mark-up, and cut where they are as long as a paragraph.
+func TestTitles(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("wörter ", 100)
+	for _, c := range []struct{ heading, want string }{
+		{"# Plain title", "Plain title"},
+		{"## *Some* `code`, [a link](http://x/y \"z\") & more &amp; \\# ![img](x) <http://a/b>", "Some code, a link & more & # img http://a/b"},
+		{"# C# and 2 * 3 \\* 4 #", "C# and 2 * 3 * 4"},
+		{"Two\nlines\n===", "Two lines"},
+		{"# " + long, long[:strings.LastIndex(long[:256], " ")] + "…"},
+		{"# " + strings.Repeat("ü", 1000), strings.Repeat("ü", 128) + "…"},
+		{"# " + strings.Repeat("*", 100_000) + "a", strings.Repeat("*", 256) + "…"},
+		{strings.Repeat("a line of a title\n", 5000) + "---", strings.Repeat("a line of a title ", 14) + "a…"},
+	} {
+		pieces := mustChunk(t, chunk.Hierarchical{}, c.heading+"\n\n"+strings.Repeat("text ", 300), "markdown")
+		last := pieces[len(pieces)-1]
+		if len(last.Heading) != 1 || last.Heading[0] != c.want {
+			t.Errorf("%.60q has the title %q, want %q", c.heading, last.Heading, c.want)
+		}
+	}
+}

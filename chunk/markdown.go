@@ -5,6 +5,7 @@ import (
 	"html"
 	"sort"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/yuin/goldmark"
 	"github.com/yuin/goldmark/ast"
@@ -36,78 +37,291 @@ func (o outline) at(offset int) []string {
 // maxDepth is how deep lists and quotations are followed.
 const maxDepth = 12
 
+// maxHeadings is how many headings of a text begin sections; those after them are blocks like any other. There is no end to what
+// a heading costs otherwise, as it may be two bytes long.
+const maxHeadings = 1 << 20
+
 // region is a block of Markdown. It reaches to the next one.
 type region struct {
 	start    int
 	strength strength
-	split    splitter     // how it is cut if it does not fit
-	heading  *ast.Heading // if it is one that begins a section
+	split    splitter // how it is cut if it does not fit
+	node     ast.Node
+	depth    int  // how many containers are around it
+	rows     bool // it is a table, or the rest of one
 }
+
+// heading returns the heading that begins a section, if the region is one.
+func (r region) heading() *ast.Heading {
+	if h, ok := r.node.(*ast.Heading); ok && r.depth == 0 {
+		return h
+	}
+	return nil
+}
+
+// blocks reads CommonMark with tables. It has no inline parsers: their work is not needed here and would be most of the time.
+var blocks = parser.NewParser(
+	parser.WithBlockParsers(parser.DefaultBlockParsers()...),
+	parser.WithParagraphTransformers(util.Prioritized(tables{extension.NewTableParagraphTransformer()}, 200)),
+)
+
+// windowBytes is how much Markdown is parsed at a time. The parser's tree takes up to two hundred times the memory of its text, and
+// its work cannot be interrupted.
+const windowBytes = 128 << 10
 
 // markdown cuts CommonMark with tables. The tree of the parser gives the places where blocks begin, and only those: whatever
 // the parser leaves out of its tree, such as the fences of code, stays with the block around or before it.
+//
+// A text larger than a window is parsed window by window, each from the beginning of the last block of the one before. A block
+// that fills a window goes on in the next one as if it began there, and some of its structure may be missed.
 func (b *builder) markdown() (outline, error) {
-	base := frontMatter(b.text)
-	if err := b.block(0, base, blockStrength, b.codeLines); err != nil {
+	at := frontMatter(b.text)
+	if err := b.block(0, at, blockStrength, b.codeLines); err != nil {
 		return nil, err
 	}
-	source := []byte(b.text[base:])
-	// No inline parsers: their work is not needed here and would be most of the time.
-	blocks := parser.NewParser(
-		parser.WithBlockParsers(parser.DefaultBlockParsers()...),
-		parser.WithParagraphTransformers(util.Prioritized(extension.NewTableParagraphTransformer(), 200)),
-	)
-	tree := blocks.Parse(text.NewReader(source))
-	if err := b.ctx.Err(); err != nil {
-		return nil, err
+	doc := document{builder: b}
+	var rest *region // what is known of the first block of the window
+	for at < len(b.text) {
+		if err := b.ctx.Err(); err != nil {
+			return nil, err
+		}
+		parsed, stop := b.nextWindow(at)
+		if from, to := b.trim(at, stop); from == to {
+			at = stop
+			continue
+		}
+		source := []byte(b.text[at:parsed])
+		defuse(source)
+		regions := b.children(blocks.Parse(text.NewReader(source)), at, 0)
+		if len(regions) == 0 {
+			regions = []region{{strength: blockStrength, split: b.prose, node: ast.NewParagraph()}}
+		}
+		regions[0].start = at
+		if first := &regions[0]; rest != nil && first.heading() == nil {
+			first.strength = rest.strength
+			if rest.rows && first.node.Kind() == ast.KindParagraph {
+				first.split, first.rows = b.body, true
+			}
+		}
+		rest = nil
+		if last := regions[len(regions)-1]; stop < len(b.text) {
+			if last.start > at {
+				regions, stop, rest = regions[:len(regions)-1], last.start, &region{strength: last.strength}
+			} else {
+				stop, rest = b.giant(last, at, stop)
+			}
+		}
+		if err := doc.add(regions, at, stop); err != nil {
+			return nil, err
+		}
+		at = stop
 	}
-	return b.regions(b.children(tree, base, 0), base, source)
+	return doc.outline, b.release(len(b.text))
 }
 
-// regions adds the blocks at the top of the tree, and returns the outline that the headings among them make.
-func (b *builder) regions(regions []region, base int, source []byte) (outline, error) {
-	var out outline
-	var path []heading // the headings in force, outermost first
-	section := 0       // index of the first unit of the section that is open
-	for i, r := range regions {
-		end := len(b.text)
-		if i+1 < len(regions) {
-			end = regions[i+1].start
+// nextWindow returns the ends of the window that begins at an offset: that of what is parsed, and its own. Of a line that is longer
+// than a window the parser need not see the end.
+func (b *builder) nextWindow(at int) (parsed, stop int) {
+	parsed = at + b.window
+	if parsed >= len(b.text) {
+		return len(b.text), len(b.text)
+	}
+	if n := strings.LastIndexByte(b.text[at:parsed], '\n'); n >= 0 {
+		return at + n + 1, at + n + 1
+	}
+	return parsed, b.nextLine(parsed)
+}
+
+// nextLine returns where the line after the one at an offset begins.
+func (b *builder) nextLine(at int) int {
+	if n := strings.IndexByte(b.text[at:], '\n'); n >= 0 {
+		return at + n + 1
+	}
+	return len(b.text)
+}
+
+// giant returns where the next window begins after one that a single block fills from at to stop, and what is known of the first
+// block there.
+func (b *builder) giant(r region, at, stop int) (int, *region) {
+	if r.node.Kind() == ast.KindFencedCodeBlock {
+		return b.fenceEnd(at + r.node.Pos()), nil
+	}
+	text := b.text[at:stop]
+	if strings.Count(text[len(strings.TrimRight(text, " \t\r\n")):], "\n") > 1 {
+		return stop, nil // an empty line ends it
+	}
+	return stop, &region{strength: lineStrength, rows: r.rows}
+}
+
+// fenceEnd returns the end of the code block whose opening fence is at an offset.
+func (b *builder) fenceEnd(at int) int {
+	mark := b.text[at : at+1]
+	fence := len(b.text[at:]) - len(strings.TrimLeft(b.text[at:], mark))
+	for at = b.nextLine(at); at < len(b.text); {
+		row := strings.TrimLeft(b.text[at:b.nextLine(at)], " ")
+		at = b.nextLine(at)
+		if rest := strings.TrimLeft(row, mark); len(row)-len(rest) >= fence && strings.TrimSpace(rest) == "" {
+			break
 		}
-		if r.heading == nil {
-			if err := b.block(r.start, end, r.strength, r.split); err != nil {
-				return nil, err
+	}
+	return at
+}
+
+// containerColumns is how far into a line the marks of lists and quotations are read.
+const containerColumns = 64
+
+// defuse takes the marks of lists and quotations beyond containerColumns out of a text, and all but two of empty lines in a row. It
+// moves nothing. On every line the parser looks at all containers that are open, so that thousands of them, one in the other, would
+// take the square of the time.
+func defuse(source []byte) {
+	var last []byte
+	empty := 0
+	for row := range bytes.Lines(source) {
+		if len(bytes.TrimLeft(row, " \t\r\n")) == 0 {
+			if empty++; empty > 2 {
+				last[len(last)-1] = ' '
+			}
+			last = row
+			continue
+		}
+		empty = 0
+		for at, column := 0, 0; at < len(row); {
+			switch n := containerMark(row[at:]); {
+			case row[at] == ' ':
+				at, column = at+1, column+1
+			case row[at] == '\t':
+				at, column = at+1, column+4-column%4
+			case n > 0 && column < containerColumns:
+				at, column = at+n, column+n
+			default:
+				if n > 0 && !thematicBreak(row) {
+					row[at] = 'x'
+				}
+				at = len(row)
+			}
+		}
+	}
+}
+
+// thematicBreak reports whether a line that begins with marks of containers is a thematic break instead.
+func thematicBreak(row []byte) bool {
+	for _, marks := range []string{"- \t\r\n", "* \t\r\n"} {
+		if len(bytes.Trim(row, marks)) == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// containerMark returns the length of the mark of a list item or a quotation at the beginning of a text, or 0.
+func containerMark(s []byte) int {
+	n := 0
+	switch s[0] {
+	case '>':
+		return 1
+	case '-', '+', '*':
+		n = 1
+	default:
+		for n < len(s) && n < 9 && s[n] >= '0' && s[n] <= '9' {
+			n++
+		}
+		if n == 0 || n == len(s) || s[n] != '.' && s[n] != ')' {
+			return 0
+		}
+		n++
+	}
+	if n < len(s) && strings.IndexByte(" \t\r\n", s[n]) < 0 {
+		return 0
+	}
+	return n
+}
+
+// tables finds tables as the parser's own extension does, but leaves their rows alone: it would make a cell of every column in
+// every row, though the row has no more than a letter.
+type tables struct{ parser.ParagraphTransformer }
+
+// Transform puts a table, which has but its head, in the place of a paragraph's lines from the head on.
+func (t tables) Transform(p *ast.Paragraph, reader text.Reader, pc parser.Context) {
+	parent, next, lines := p.Parent(), p.NextSibling(), p.Lines().Sliced(0, p.Lines().Len())
+	keep := func(lines []text.Segment) {
+		kept := text.NewSegments()
+		kept.AppendAll(lines)
+		p.SetLines(kept)
+	}
+	for i := 1; i < len(lines); i++ {
+		if len(bytes.Trim(lines[i].Value(reader.Source()), "-:| \t\r\n")) > 0 {
+			continue // no delimiter row
+		}
+		keep(lines[i-1 : i+1])
+		t.ParagraphTransformer.Transform(p, reader, pc)
+		if p.Parent() != nil {
+			continue // no head before it
+		}
+		table := parent.LastChild()
+		if next != nil {
+			table = next.PreviousSibling()
+		}
+		if keep(lines[:i-1]); i > 1 {
+			parent.InsertBefore(parent, table, p)
+		}
+		return
+	}
+	keep(lines)
+}
+
+// document is Markdown as it is being read.
+type document struct {
+	*builder
+	outline outline
+	path    []heading // the headings in force, outermost first
+	section int       // index of the first unit of the section that is open
+}
+
+// add adds blocks, the last of which ends at end. The positions of their nodes are relative to base.
+func (d *document) add(regions []region, base, end int) error {
+	for i, r := range regions {
+		stop := end
+		if i+1 < len(regions) {
+			stop = regions[i+1].start
+		}
+		h := r.heading()
+		if h != nil && len(d.outline) == maxHeadings {
+			h, r.strength = nil, blockStrength
+		}
+		if h == nil {
+			if err := d.block(r.start, stop, r.strength, r.split); err != nil {
+				return err
 			}
 			continue
 		}
-		level, deeper := r.heading.Level, len(path) == 0 || path[len(path)-1].level < r.heading.Level
+		level, deeper := h.Level, len(d.path) == 0 || d.path[len(d.path)-1].level < h.Level
 		if !deeper {
 			// A heading with nothing under it does not belong to the next section.
-			if err := b.release(r.start); err != nil {
-				return nil, err
+			if err := d.release(r.start); err != nil {
+				return err
 			}
 		}
-		if deeper && len(b.units) > section && b.total(section) < b.tiny {
+		if deeper && len(d.units) > d.section && d.total(d.section) < d.tiny {
 			r.strength = blockStrength // what introduces its first section may stay with it
 		}
-		for len(path) > 0 && path[len(path)-1].level >= level {
-			path = path[:len(path)-1]
+		for len(d.path) > 0 && d.path[len(d.path)-1].level >= level {
+			d.path = d.path[:len(d.path)-1]
 		}
-		h := heading{start: r.start, level: level}
-		if len(path) > 0 {
-			h.path = path[len(path)-1].path
+		in := heading{level: level}
+		if len(d.path) > 0 {
+			in.path = d.path[len(d.path)-1].path
 		}
-		if title := headingText(r.heading, source); title != "" {
-			h.path = append(h.path[:len(h.path):len(h.path)], title)
+		if title := d.title(h, base); title != "" {
+			in.path = append(in.path[:len(in.path):len(in.path)], title)
 		}
-		h.start, _ = b.trim(r.start, end)
-		path, out = append(path, h), append(out, h)
-		section = len(b.units)
-		if err := b.hold(r.start, end, r.strength); err != nil {
-			return nil, err
+		in.start, _ = d.trim(r.start, stop)
+		d.path, d.outline = append(d.path, in), append(d.outline, in)
+		d.section = len(d.units)
+		if err := d.hold(r.start, stop, r.strength); err != nil {
+			return err
 		}
 	}
-	return out, b.release(len(b.text))
+	return nil
 }
 
 // total returns the cost of the units from the given one on.
@@ -157,9 +371,9 @@ func (b *builder) children(parent ast.Node, base, depth int) []region {
 				s = min(s, leadStrength)
 			}
 		}
-		r := region{start: at, strength: s, split: split}
-		if h, ok := n.(*ast.Heading); ok && depth == 0 {
-			r.heading, r.strength = h, headingStrength+strength(6-h.Level)
+		r := region{start: at, strength: s, split: split, node: n, depth: depth, rows: n.Kind() == east.KindTable}
+		if h := r.heading(); h != nil {
+			r.strength = headingStrength + strength(6-h.Level)
 		}
 		out = append(out, r)
 	}
@@ -221,12 +435,18 @@ func (b *builder) container(n ast.Node, base, depth int) splitter {
 }
 
 // rows cuts a table between rows, but not its head from the first of them.
-func (b *builder) rows(start, end int, s strength) error {
-	row := 0
+func (b *builder) rows(start, end int, s strength) error { return b.tableRows(start, end, s, 1) }
+
+// body cuts the rest of a table between rows.
+func (b *builder) body(start, end int, s strength) error { return b.tableRows(start, end, s, 4) }
+
+// tableRows cuts rows of a table, the first of which has the given number.
+func (b *builder) tableRows(start, end int, s strength, number int) error {
 	return b.lines(start, end, func(l line) error {
-		if row++; row == 2 || row == 3 {
+		if number == 2 || number == 3 {
 			s = closerStrength
 		}
+		number++
 		err := b.block(l.start, l.end, s, b.clauses)
 		s = lineStrength
 		return err
@@ -242,17 +462,49 @@ func position(n ast.Node) int {
 	return at
 }
 
-// headingText returns the text of a heading without mark-up.
-func headingText(h *ast.Heading, source []byte) string {
-	var raw []byte
-	for i := range h.Lines().Len() {
+// maxTitleBytes is the length that a heading's text is cut to. It is repeated with every passage under it.
+const maxTitleBytes = 256
+
+// titles reads the inline mark-up of headings.
+var titles = goldmark.DefaultParser()
+
+// title returns the text of a heading without mark-up.
+func (b *builder) title(h *ast.Heading, base int) string {
+	var raw strings.Builder
+	for i := 0; i < h.Lines().Len() && raw.Len() < 4*maxTitleBytes; i++ {
 		segment := h.Lines().At(i)
-		raw = append(append(raw, segment.Value(source)...), ' ')
+		raw.WriteString(shorten(b.text[base+segment.Start:base+segment.Stop], 4*maxTitleBytes))
+		raw.WriteByte(' ')
 	}
-	// Read again with inline parsers. A leading "# " keeps it a heading, whatever it begins with.
-	raw = append([]byte("# "), bytes.TrimSpace(bytes.ReplaceAll(raw, []byte("\n"), []byte(" ")))...)
+	title := strings.Join(strings.Fields(raw.String()), " ")
+	if strings.ContainsAny(title, "\\`*_[]<&#") {
+		title = strings.Join(strings.Fields(plain(title)), " ")
+	}
+	if short := shorten(title, maxTitleBytes); len(short) < len(title) {
+		if n := strings.LastIndexByte(short, ' '); n > 0 {
+			short = short[:n]
+		}
+		title = short + "…"
+	}
+	return title
+}
+
+// shorten returns no more than n bytes of the beginning of a text, in whole characters.
+func shorten(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
+
+// plain takes the mark-up off the text of a heading.
+func plain(title string) string {
+	raw := []byte("# " + title) // which keeps it a heading, whatever it begins with
 	var out strings.Builder
-	_ = ast.Walk(goldmark.DefaultParser().Parse(text.NewReader(raw)), func(n ast.Node, entering bool) (ast.WalkStatus, error) {
+	_ = ast.Walk(titles.Parse(text.NewReader(raw)), func(n ast.Node, entering bool) (ast.WalkStatus, error) {
 		if !entering {
 			return ast.WalkContinue, nil
 		}
@@ -271,5 +523,5 @@ func headingText(h *ast.Heading, source []byte) string {
 		}
 		return ast.WalkContinue, nil // which returns no error
 	})
-	return strings.Join(strings.Fields(out.String()), " ")
+	return out.String()
 }

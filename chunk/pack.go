@@ -127,14 +127,10 @@ func (p *packer) section(lo, hi int) {
 // less reports whether the border before units[i] is a worse cut than that before units[j].
 func (p *packer) less(i, j int) bool {
 	a, b := &p.units[i], &p.units[j]
-	switch {
-	case a.strength != b.strength:
+	if a.strength != b.strength {
 		return a.strength < b.strength
-	case a.head != b.head:
-		return a.head < b.head
-	default:
-		return a.whole < b.whole
 	}
+	return a.head < b.head
 }
 
 // maxima returns the borders inside units[lo:hi] than which none within half the target, to either side, is better. The

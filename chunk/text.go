@@ -93,36 +93,40 @@ func endsWith(s, marks string) bool {
 // prose cuts a paragraph into sentences. A line ends one as well, unless the paragraph is filled: where the first word of
 // the next line would not have fitted, the line's end is mere layout.
 func (b *builder) prose(start, end int, s strength) error {
-	var rows []line
+	const narrowest, widest = 40, 200 // of filled text
 	width := 0
 	_ = b.lines(start, end, func(l line) error { // yields no error
-		rows = append(rows, l)
 		width = max(width, utf8.RuneCountInString(b.text[l.start:l.end]))
 		return nil
 	})
-	const narrowest, widest = 40, 200 // of filled text
-	from := 0
-	flush := func(to int) error {
-		err := b.sentences(rows[from:to], s)
-		from, s = to, lineStrength
+	var rows []line // that are one filled paragraph so far
+	length := 0     // of the last of them
+	flush := func() error {
+		err := b.sentences(rows, s)
+		rows, s = rows[:0], lineStrength
 		return err
 	}
-	for i := 1; i < len(rows); i++ {
-		row := b.text[rows[i-1].start:rows[i-1].end]
-		next := strings.TrimLeftFunc(b.text[rows[i].start:rows[i].end], unicode.IsSpace)
-		if n := strings.IndexFunc(next, unicode.IsSpace); n >= 0 {
-			next = next[:n]
+	err := b.lines(start, end, func(l line) error {
+		row := b.text[l.start:l.end]
+		if len(rows) > 0 {
+			word := strings.TrimLeftFunc(row, unicode.IsSpace)
+			if n := strings.IndexFunc(word, unicode.IsSpace); n >= 0 {
+				word = word[:n]
+			}
+			layout := width <= widest && length >= narrowest && length+1+utf8.RuneCountInString(word) > width
+			if !layout {
+				if err := flush(); err != nil {
+					return err
+				}
+			}
 		}
-		length := utf8.RuneCountInString(row)
-		layout := width <= widest && length >= narrowest && length+1+utf8.RuneCountInString(next) > width
-		if layout {
-			continue
-		}
-		if err := flush(i); err != nil {
-			return err
-		}
+		rows, length = append(rows, l), utf8.RuneCountInString(row)
+		return nil
+	})
+	if err != nil {
+		return err
 	}
-	return flush(len(rows))
+	return flush()
 }
 
 // sentences cuts lines that are one filled paragraph at the ends of sentences (Unicode Standard Annex 29), leaving out ends
@@ -131,13 +135,15 @@ func (b *builder) sentences(rows []line, s strength) error {
 	start, end := rows[0].start, rows[len(rows)-1].end
 	text := b.text[start:end]
 	if len(rows) > 1 {
-		flat := []byte(text)
-		for i := 1; i < len(rows); i++ {
-			for at := rows[i-1].end; at < rows[i].start; at++ {
-				flat[at-start] = ' '
+		var flat strings.Builder
+		flat.Grow(len(text))
+		for i, l := range rows {
+			if i > 0 {
+				flat.WriteString(strings.Repeat(" ", l.start-rows[i-1].end))
 			}
+			flat.WriteString(b.text[l.start:l.end])
 		}
-		text = string(flat)
+		text = flat.String()
 	}
 	from := 0
 	flush := func(to int) error {

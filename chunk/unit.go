@@ -36,9 +36,9 @@ type unit struct {
 	start, end int // without white space around it; only white space lies between two units
 	cost       int // tokens, or more if it is very long
 	strength   strength
-	// head and whole are hashes of the unit's first bytes and of all of it. They choose between borders of equal strength by
-	// content instead of place, see packer. The head comes first since most edits leave it alone.
-	head, whole uint64
+	// head is a hash of the unit's first bytes. It chooses between borders of equal strength by content instead of place, see
+	// packer. Most edits leave the beginning alone.
+	head uint64
 }
 
 // headBytes is the length of what unit.head is made of.
@@ -54,6 +54,8 @@ type builder struct {
 	crumb int // units up to this size are joined, to bound their number
 	tiny  int // a section's beginning up to this size may be joined with its first subsection
 	units []unit
+
+	window int // bytes of Markdown that are parsed at a time
 
 	// The unit to be added next begins with a heading: from here, at this cost, with this border before it.
 	pending         bool
@@ -138,9 +140,11 @@ func (b *builder) add(start, end, cost int, s strength) error {
 	u.head = hash(text[:min(headBytes, len(text))])
 	if n := len(b.units); n > 0 && s < headingStrength {
 		// Crumbs are joined with the unit before, unless that would hide a better border or there is one in four chances, by
-		// content, so that an edit does not shift the joints of all that follows.
+		// content, so that an edit does not shift the joints of all that follows. The smallest and the same over and over are
+		// joined in any case: there is no end to their number.
 		last := &b.units[n-1]
-		if s <= last.strength && last.cost+cost <= b.crumb && end-last.start <= b.crumb*maxTokenBytes && u.head%4 != 0 {
+		joint := u.head%4 == 0 && u.head != last.head && last.cost+cost > b.crumb/4
+		if s <= last.strength && last.cost+cost <= b.crumb && end-last.start <= b.crumb*maxTokenBytes && !joint {
 			last.end = end
 			last.cost += cost
 			return nil
