@@ -65,13 +65,19 @@ type posting struct {
 	length  uint32
 }
 
-// A decoder reads the postings of a block in batches.
+// runLength is how many postings stand between two entries of the skip table.
+const runLength = 128
+
+// A decoder reads the postings of a block run by run.
 type decoder struct {
 	Header
+	skips []byte // where the runs end, from the next one on, but for the last
 	data  []byte
 	left  int
 	next  uint64 // ordinal before the next posting, plus 1
-	batch [128]posting
+	run   []posting
+	at    int // place of seek in the run
+	batch [runLength]posting
 }
 
 // reset begins a block whose segment spans so many ordinals.
@@ -83,15 +89,46 @@ func (d *decoder) reset(data []byte, span uint64) error {
 	if h.Last >= span {
 		return corrupt("ordinal %d beyond the segment's %d", h.Last, span)
 	}
-	d.Header, d.data, d.left, d.next = h, rest, h.Count, 0
+	d.Header, d.skips, d.data, d.left, d.next, d.run, d.at = h, nil, rest, h.Count, 0, nil, 0
+	if h.Count > runLength {
+		if d.skips, d.data, err = cutBytes(rest); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
-// read decodes the next postings, none at the end. They are valid until the
-// next call.
+// skip takes the entry of the run that comes next, which is not the last, out
+// of the skip table: the ordinal it ends with, plus 1, and its size in bytes.
+func (d *decoder) skip() (next uint64, size int, err error) {
+	delta, a := binary.Uvarint(d.skips)
+	if a <= 0 {
+		return 0, 0, corrupt("skip table cut short")
+	}
+	bytes, b := binary.Uvarint(d.skips[a:])
+	if b <= 0 {
+		return 0, 0, corrupt("skip table cut short")
+	}
+	if delta < runLength || delta > d.Last-d.next || bytes > uint64(len(d.data)) {
+		return 0, 0, corrupt("skip table out of range")
+	}
+	d.skips = d.skips[a+b:]
+	return d.next + delta, int(bytes), nil
+}
+
+// read decodes the next run of postings, none at the end. They are valid until
+// the next call.
 func (d *decoder) read() ([]posting, error) {
-	n := min(d.left, len(d.batch))
-	data, next := d.data, d.next
+	n := min(d.left, runLength)
+	data, rest, next, end := d.data, []byte(nil), d.next, d.Last+1
+	if d.left > runLength {
+		var size int
+		var err error
+		if end, size, err = d.skip(); err != nil {
+			return nil, err
+		}
+		data, rest = data[:size], data[size:]
+	}
 	for i := range n {
 		var v, length, tf uint64
 		// Nearly every posting is two bytes: a short delta, one occurrence in
@@ -126,19 +163,52 @@ func (d *decoder) read() ([]posting, error) {
 			}
 		}
 		delta := v >> 1
-		// d.Last bounds the ordinals, which also keeps the sum from overflowing.
-		if delta == 0 || delta > d.Last+1-next || tf == 0 || tf > uint64(d.MaxTF) || length < uint64(d.MinLength) || length > math.MaxUint32 {
+		// end bounds the ordinals, which also keeps the sum from overflowing.
+		if delta == 0 || delta > end-next || tf == 0 || tf > uint64(d.MaxTF) || length < uint64(d.MinLength) || length > math.MaxUint32 {
 			return nil, corrupt("posting out of range")
 		}
 		next += delta
 		d.batch[i] = posting{ordinal: next - 1, tf: uint32(tf), length: uint32(length)}
 	}
-	d.data, d.next = data, next
+	d.data, d.next = rest, next
 	d.left -= n
-	if d.left == 0 && (len(data) != 0 || next != d.Last+1) {
-		return nil, corrupt("block does not end where it says")
+	if n > 0 && (len(data) != 0 || next != end) || d.left == 0 && len(d.skips) != 0 {
+		return nil, corrupt("run of postings does not end where it says")
 	}
 	return d.batch[:n], nil
+}
+
+// seek returns the posting of an ordinal, if there is one. Ordinals may not
+// descend from call to call. Runs in which none can be are passed over unread.
+// After a seek, read goes on behind the run that was looked at.
+func (d *decoder) seek(ordinal uint64) (posting, bool, error) {
+	for d.next <= ordinal && d.left > 0 {
+		if d.left > runLength {
+			skips := d.skips
+			next, size, err := d.skip()
+			if err != nil {
+				return posting{}, false, err
+			}
+			if next <= ordinal {
+				d.data, d.next = d.data[size:], next
+				d.left -= runLength
+				continue
+			}
+			d.skips = skips
+		}
+		var err error
+		if d.run, err = d.read(); err != nil {
+			return posting{}, false, err
+		}
+		d.at = 0
+	}
+	for d.at < len(d.run) && d.run[d.at].ordinal < ordinal {
+		d.at++
+	}
+	if d.at == len(d.run) || d.run[d.at].ordinal != ordinal {
+		return posting{}, false, nil
+	}
+	return d.run[d.at], true, nil
 }
 
 // skipPositions passes over n positions.
@@ -183,10 +253,18 @@ type encoder struct {
 	minLength uint32
 	postings  []byte
 	positions []byte
+	skips     []byte // an entry for each run but the present one
+	runBytes  int    // size of postings when the run began
+	runLast   uint64 // last at that time
 }
 
 // posting appends a posting; the caller appends its positions.
 func (e *encoder) posting(p posting) {
+	if e.count > 0 && e.count%runLength == 0 {
+		e.skips = binary.AppendUvarint(e.skips, e.last-e.runLast)
+		e.skips = binary.AppendUvarint(e.skips, uint64(len(e.postings)-e.runBytes))
+		e.runBytes, e.runLast = len(e.postings), e.last
+	}
 	v := (p.ordinal + 1 - e.last) << 1
 	if p.tf == 1 {
 		v |= 1
@@ -206,14 +284,17 @@ func (e *encoder) posting(p posting) {
 
 // block returns what was collected, in memory of its own.
 func (e *encoder) block(term string) Block {
-	data := make([]byte, 0, 4+binary.MaxVarintLen64+len(e.postings))
+	data := make([]byte, 0, 5*binary.MaxVarintLen32+binary.MaxVarintLen64+len(e.skips)+len(e.postings))
 	data = binary.AppendUvarint(data, uint64(e.count))
 	data = binary.AppendUvarint(data, e.last-1)
 	data = binary.AppendUvarint(data, uint64(e.maxTF))
 	data = binary.AppendUvarint(data, uint64(e.minLength))
+	if e.count > runLength {
+		data = appendBytes(data, e.skips)
+	}
 	return Block{Term: term, Postings: append(data, e.postings...), Positions: slices.Clone(e.positions)}
 }
 
 func (e *encoder) reset() {
-	*e = encoder{postings: e.postings[:0], positions: e.positions[:0]}
+	*e = encoder{postings: e.postings[:0], positions: e.positions[:0], skips: e.skips[:0]}
 }

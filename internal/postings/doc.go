@@ -16,6 +16,10 @@
 //	           last       last ordinal, relative to Low
 //	           maxtf      greatest term frequency
 //	           minlen     least document length
+//	           skips      size in bytes of the table and, for each run of 128
+//	                      postings but the last: distance of its last ordinal
+//	                      from that of the run before (from -1), bytes; only
+//	                      if count is greater than 128
 //	           count ×    delta<<1 | single, length, tf if single is 0
 //	positions  count × tf × delta
 //
@@ -40,5 +44,5 @@
 // Entries are sorted by term, so a term is found by binary search.
 //
 // Whatever the bytes are, decoding gives the right numbers or [ErrCorrupt],
-// never a panic.
+// never a panic. What a search need not read it does not check.
 package postings

@@ -25,6 +25,17 @@ func FuzzBlock(f *testing.F) {
 		f.Add(b.Postings[:len(b.Postings)-1], b.Positions)
 		f.Add(b.Postings, b.Positions[1:])
 	}
+	var many []Doc
+	for i := range uint64(400) {
+		many = append(many, doc(3*i, "a", "b"))
+	}
+	b := build(f, many...).Blocks[0]
+	f.Add(b.Postings, b.Positions)
+	for i := range 20 { // header and skip table
+		spoilt := bytes.Clone(b.Postings)
+		spoilt[i] ^= 1
+		f.Add(spoilt, b.Positions)
+	}
 	f.Add([]byte{1, 0, 1, 0, 3, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 1}, []byte{0})
 	f.Add([]byte{2, 255, 255, 255, 255, 255, 255, 255, 255, 127, 1, 0, 3, 0, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1, 0}, []byte{0, 0})
 	f.Fuzz(func(t *testing.T, postings, positions []byte) {
@@ -41,15 +52,18 @@ func FuzzBlock(f *testing.F) {
 			}
 		}
 		lookup := func(string) (Block, bool, error) { return block, true, nil }
+		first := source(t, nil, doc(high, "a", "b"), doc(high+1, "a", "b"))
 		for _, dead := range []*Set{nil, NewSet(1)} {
-			q := Query{
-				Terms:   []Weighted{{Term: "a", Count: 1}},
-				Phrases: []Phrase{{{{Term: "a"}, {Term: "a", Offset: 1}}}},
-			}
-			hits, err := Search(q, []Source{{High: high, Dead: dead, Lookup: lookup}}, Stats{Documents: 3, Length: 9}, Options{Depth: 3})
-			mustBeCorrupt(t, err)
-			if err != nil && hits != nil {
-				t.Error("hits beside an error")
+			for _, phrases := range [][]Phrase{nil, {{{{Term: "a"}, {Term: "a", Offset: 1}}}}} {
+				q := Query{Terms: []Weighted{{Term: "a", Count: 1}, {Term: "b", Count: 1}}, Phrases: phrases}
+				spoilt := Source{High: high, Dead: dead, Lookup: lookup}
+				for _, sources := range [][]Source{{spoilt}, {first, spoilt}} { // without and with pruning
+					hits, err := Search(q, sources, Stats{Documents: 3, Length: 9}, Options{Depth: 2})
+					mustBeCorrupt(t, err)
+					if err != nil && hits != nil {
+						t.Error("hits beside an error")
+					}
+				}
 			}
 		}
 	})

@@ -103,6 +103,9 @@ func mergeTerms(terms []Weighted) []Weighted {
 // scores for each 1,024 ordinals of the largest segment.
 var searchers = sync.Pool{New: func() any { return new(searcher) }}
 
+// maxCursors is how many decoders, of two kilobytes each, a searcher keeps.
+const maxCursors = 64
+
 // A searcher does one search.
 type searcher struct {
 	dec    decoder
@@ -111,6 +114,11 @@ type searcher struct {
 	blocks [][]byte  // postings by source and term
 	weight []float64 // count · idf, by term
 	norms  norms
+	dead   []uint64 // ordinals of the source at hand
+
+	bounds  []bounded // of the source at hand, greatest first
+	cursors []decoder // parallel to bounds
+	shares  []float64 // of the document at hand, by term
 
 	pages  map[uint64]*scores // by number of page in the segment
 	order  []uint64           // numbers of the pages in use
@@ -134,6 +142,12 @@ func (s *searcher) end() {
 	s.recycle() // a search that ended with an error has not
 	clear(s.blocks)
 	s.dec.data, s.allow, s.top.hits = nil, nil, nil
+	for i := range s.cursors {
+		s.cursors[i].data = nil
+	}
+	if cap(s.cursors) > maxCursors {
+		s.cursors = nil
+	}
 	searchers.Put(s)
 }
 
@@ -157,7 +171,7 @@ func (s *searcher) find(terms []Weighted, sources []Source, stats Stats) error {
 		if source.High < source.Low {
 			return fmt.Errorf("postings: segment %d-%d has no range", source.Low, source.High)
 		}
-		dirty := source.Dead.overlaps(source.Low, source.High)
+		s.dead = slices.AppendSeq(s.dead[:0], source.Dead.Range(source.Low, source.High))
 		for j, t := range terms {
 			block, ok, err := source.Lookup(t.Term)
 			if err != nil {
@@ -168,7 +182,7 @@ func (s *searcher) find(terms []Weighted, sources []Source, stats Stats) error {
 				continue
 			}
 			s.blocks = append(s.blocks, block.Postings)
-			n, err := s.living(block, source, dirty)
+			n, err := s.living(block, source)
 			if err != nil {
 				return fmt.Errorf("term %q of segment %d-%d: %w", t.Term, source.Low, source.High, err)
 			}
@@ -185,24 +199,34 @@ func (s *searcher) find(terms []Weighted, sources []Source, stats Stats) error {
 }
 
 // living counts the living documents of a block.
-func (s *searcher) living(block Block, source *Source, dirty bool) (int64, error) {
-	if !dirty {
+func (s *searcher) living(block Block, source *Source) (int64, error) {
+	if len(s.dead) == 0 {
 		h, err := block.Header()
 		return int64(h.Count), err
 	}
 	if err := s.dec.reset(block.Postings, source.High-source.Low); err != nil {
 		return 0, err
 	}
-	n := int64(0)
+	n := int64(s.dec.Count)
+	if s.dec.Count > len(s.dead) {
+		for _, ordinal := range s.dead {
+			if _, found, err := s.dec.seek(ordinal - source.Low); err != nil {
+				return 0, err
+			} else if found {
+				n--
+			}
+		}
+		return n, nil
+	}
 	dead := pageCursor{set: source.Dead}
 	for {
-		batch, err := s.dec.read()
-		if err != nil || len(batch) == 0 {
+		run, err := s.dec.read()
+		if err != nil || len(run) == 0 {
 			return n, err
 		}
-		for i := range batch {
-			if !dead.has(source.Low + batch[i].ordinal) {
-				n++
+		for i := range run {
+			if dead.has(source.Low + run[i].ordinal) {
+				n--
 			}
 		}
 	}
@@ -213,52 +237,51 @@ func (s *searcher) segment(index int, q Query, terms []Weighted, source *Source)
 	if s.allow != nil && !s.allow.overlaps(source.Low, source.High) {
 		return nil
 	}
-	for j := range terms {
-		if data := s.blocks[index*len(terms)+j]; data != nil {
-			if err := s.score(data, source, s.weight[j]); err != nil {
-				return fmt.Errorf("term %q: %w", terms[j].Term, err)
-			}
+	defer s.recycle()
+	blocks := s.blocks[index*len(terms) : (index+1)*len(terms)]
+	if s.top.full() {
+		return s.prune(q, blocks, source)
+	}
+	for term, data := range blocks {
+		if data == nil {
+			continue
+		}
+		if err := s.score(term, data, source); err != nil {
+			return fmt.Errorf("term %q: %w", terms[term].Term, err)
 		}
 	}
-	if len(s.order) > 0 {
-		required, excluded, err := s.phrases(q, source)
-		if err != nil {
-			return err
-		}
-		s.collect(source, required, excluded)
+	if len(s.order) == 0 {
+		return nil
 	}
-	s.recycle()
+	pass, err := s.gate(q, source)
+	if err != nil {
+		return err
+	}
+	s.collect(source, pass)
 	return nil
 }
 
 // score adds one term's share to the documents of a block.
-func (s *searcher) score(data []byte, source *Source, weight float64) error {
+func (s *searcher) score(term int, data []byte, source *Source) error {
 	if err := s.dec.reset(data, source.High-source.Low); err != nil {
 		return err
 	}
 	var current *scores
-	number := uint64(math.MaxUint64)
+	number, weight := uint64(math.MaxUint64), s.weight[term]
 	for {
-		batch, err := s.dec.read()
+		run, err := s.dec.read()
 		if err != nil {
 			return err
 		}
-		if len(batch) == 0 {
+		if len(run) == 0 {
 			return nil
 		}
-		for _, p := range batch {
+		for _, p := range run {
 			if p.ordinal>>pageBits != number {
 				number = p.ordinal >> pageBits
 				current = s.page(number)
 			}
-			tf := float64(p.tf)
-			norm := 0.0
-			if p.length < uint32(len(s.norms.table)) {
-				norm = s.norms.table[p.length]
-			} else {
-				norm = s.norms.of(p.length)
-			}
-			current[p.ordinal%pageSize] += weight * tf / (tf + norm)
+			current[p.ordinal%pageSize] += s.norms.share(weight, p)
 		}
 	}
 }
@@ -279,34 +302,47 @@ func (s *searcher) page(number uint64) *scores {
 	return p
 }
 
-// collect offers the living, allowed documents that satisfy the phrases.
-func (s *searcher) collect(source *Source, required []*Set, excluded *Set) {
-	slices.Sort(s.order)
-	var dead, allow pageCursor
-	dead.set, allow.set = source.Dead, s.allow
+// A gate lets the living, allowed documents pass that satisfy the phrases.
+type gate struct {
+	dead, allow pageCursor
+	allowAll    bool
+	required    []*Set
+	excluded    *Set
+}
+
+func (s *searcher) gate(q Query, source *Source) (*gate, error) {
+	g := &gate{dead: pageCursor{set: source.Dead}, allow: pageCursor{set: s.allow}, allowAll: s.allow == nil}
 	if !source.Dead.overlaps(source.Low, source.High) {
-		dead.set = nil
+		g.dead.set = nil
 	}
+	var err error
+	g.required, g.excluded, err = s.phrases(q, source)
+	return g, err
+}
+
+func (g *gate) lets(ordinal uint64) bool {
+	if !g.allowAll && !g.allow.has(ordinal) || g.dead.set != nil && g.dead.has(ordinal) {
+		return false
+	}
+	for _, set := range g.required {
+		if !set.Contains(ordinal) {
+			return false
+		}
+	}
+	return !g.excluded.Contains(ordinal)
+}
+
+// collect offers the documents that pass.
+func (s *searcher) collect(source *Source, pass *gate) {
+	slices.Sort(s.order)
 	for _, number := range s.order {
-		base := source.Low + number<<pageBits
-	documents:
 		for i, score := range s.pages[number] {
 			if score <= 0 || score < s.top.threshold {
 				continue
 			}
-			ordinal := base + uint64(i)
-			if s.allow != nil && !allow.has(ordinal) || dead.set != nil && dead.has(ordinal) {
-				continue
+			if ordinal := source.Low + number<<pageBits + uint64(i); pass.lets(ordinal) {
+				s.top.offer(Scored{Ordinal: ordinal, Score: score})
 			}
-			for _, set := range required {
-				if !set.Contains(ordinal) {
-					continue documents
-				}
-			}
-			if excluded.Contains(ordinal) {
-				continue
-			}
-			s.top.offer(Scored{Ordinal: ordinal, Score: score})
 		}
 	}
 }
@@ -330,6 +366,15 @@ func (n *norms) begin(stats Stats) {
 	for i := range n.table {
 		n.table[i] = n.of(uint32(i))
 	}
+}
+
+// share is what a posting adds to the score of its document.
+func (n *norms) share(weight float64, p posting) float64 {
+	tf := float64(p.tf)
+	if p.length < uint32(len(n.table)) {
+		return weight * tf / (tf + n.table[p.length])
+	}
+	return weight * tf / (tf + n.of(p.length))
 }
 
 // of computes one norm. The conversions keep every machine from fusing the
@@ -360,6 +405,9 @@ type top struct {
 	threshold float64   // least score that may still be among them
 	hits      []Scored  // all that were at or above the threshold when offered
 }
+
+// full reports whether there are as many hits as are asked for.
+func (t *top) full() bool { return t.depth > 0 && len(t.heap) == t.depth }
 
 func (t *top) offer(hit Scored) {
 	t.hits = append(t.hits, hit)
