@@ -44,5 +44,6 @@
 // longer has its connection is dropped by the next process that starts. A test
 // that terminates the connections of a shared server should therefore restrict
 // itself to its own database; for rougher tests [Start] makes a server that can
-// be crashed and resumed at will.
+// be crashed and resumed at will, and [Server.Replica] a streaming replica of it
+// that can lag, lose its primary and be promoted.
 package pgtest

@@ -45,6 +45,9 @@ type Server struct {
 	super   *supervisor
 	service service
 	url     string
+	bin     string // folder of the server's programs
+	options Options
+	ready   func(context.Context) error // says nil once the server can be used
 }
 
 // Start makes a private cluster and starts a server on it, on a Unix socket in
@@ -55,46 +58,52 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	acct, err := serverAccount()
-	if err != nil {
+	s := &Server{bin: bin, options: opts}
+	s.ready = s.makeGroup
+	if err := s.launch(ctx, initScript(bin)); err != nil {
 		return nil, err
 	}
-	dir := opts.Dir
+	return s, nil
+}
+
+// launch starts the server for the first time, on the cluster that script makes
+// if the folder has none.
+func (s *Server) launch(ctx context.Context, script string) error {
+	acct, err := serverAccount()
+	if err != nil {
+		return err
+	}
+	dir := s.options.Dir
 	if dir == "" {
 		dir, err = newServerDir(acct)
 	} else {
 		dir, err = openServerDir(dir, acct)
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 
 	data := filepath.Join(dir, "data")
-	command := []string{filepath.Join(bin, "postgres"), "-D", data}
-	settings := serverSettings(opts, dir)
+	command := []string{filepath.Join(s.bin, "postgres"), "-D", data}
+	settings := serverSettings(s.options, dir)
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
 		command = append(command, "-c", name+"="+settings[name])
 	}
-	sv := service{dir: dir, keep: opts.Dir != "", signal: "QUIT", setup: setupScript(bin, data), command: command}
-	if sv.keep {
-		sv.signal = "INT" // what is kept deserves an orderly end
+	s.service = service{dir: dir, keep: s.options.Dir != "", signal: "QUIT", setup: setupScript(data, script), command: command}
+	if s.service.keep {
+		s.service.signal = "INT" // what is kept deserves an orderly end
 	}
-	super, err := supervise(acct, sv)
-	if err != nil {
-		return nil, err
+	if s.super, err = supervise(acct, s.service); err != nil {
+		return err
 	}
-	s := &Server{
-		super:   super,
-		service: sv,
-		url: (&url.URL{
-			Scheme: "postgres", User: url.User("postgres"), Path: "/postgres",
-			RawQuery: url.Values{"host": {dir}, "port": {"5432"}}.Encode(),
-		}).String(),
-	}
+	s.url = (&url.URL{
+		Scheme: "postgres", User: url.User("postgres"), Path: "/postgres",
+		RawQuery: url.Values{"host": {dir}, "port": {"5432"}}.Encode(),
+	}).String()
 	if err := s.Resume(ctx); err != nil {
-		return nil, errors.Join(err, s.Close())
+		return errors.Join(err, s.Close())
 	}
-	return s, nil
+	return nil
 }
 
 // openServerDir prepares a folder that was named by the caller.
@@ -122,24 +131,30 @@ func openServerDir(dir string, acct account) (string, error) {
 	return dir, giveTo(dir, acct)
 }
 
-// setupScript makes the cluster if the folder has none. It is made under
-// another name first, so that an interrupted initdb is not taken for a cluster.
-func setupScript(bin, data string) string {
-	locale := "C.UTF-8"
-	if runtime.GOOS != "linux" {
-		locale = "C" // elsewhere C.UTF-8 may be missing
-	}
+// setupScript makes the cluster by script if the folder has none. It is made
+// under another name first, $data.new, so that one half made is not taken for a
+// cluster.
+func setupScript(data, script string) string {
 	return fmt.Sprintf(`set -e
 data=%s
 [ ! -e "$data" ] || exit 0
 rm -rf "$data.new"
-%s -D "$data.new" -U postgres -A trust -E UTF8 --locale=%s --no-sync --no-instructions
+%s
+mv "$data.new" "$data"
+`, quoteShell(data), script)
+}
+
+// initScript makes an empty cluster.
+func initScript(bin string) string {
+	locale := "C.UTF-8"
+	if runtime.GOOS != "linux" {
+		locale = "C" // elsewhere C.UTF-8 may be missing
+	}
+	return fmt.Sprintf(`%s -D "$data.new" -U postgres -A trust -E UTF8 --locale=%s --no-sync --no-instructions
 printf '%%s\n' \
 	'local all +%s scram-sha-256' 'local all all trust' 'local replication all trust' \
 	'host all +%s all scram-sha-256' 'host all all 127.0.0.1/32 trust' 'host all all ::1/128 trust' \
-	>"$data.new/pg_hba.conf"
-mv "$data.new" "$data"
-`, quoteShell(data), quoteShell(filepath.Join(bin, "initdb")), locale, passwordGroup, passwordGroup)
+	>"$data.new/pg_hba.conf"`, quoteShell(filepath.Join(bin, "initdb")), locale, passwordGroup, passwordGroup)
 }
 
 // quoteShell makes one word of s for sh.
@@ -182,8 +197,8 @@ func (s *Server) Resume(ctx context.Context) error {
 	return s.service.start(ctx, s.super, s.ready)
 }
 
-// ready connects once and makes the role that pg_hba.conf speaks of.
-func (s *Server) ready(ctx context.Context) error {
+// makeGroup connects once and makes the role that pg_hba.conf speaks of.
+func (s *Server) makeGroup(ctx context.Context) error {
 	conn, err := pgx.Connect(ctx, s.url)
 	if err != nil {
 		return err
