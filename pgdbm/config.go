@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,7 +18,7 @@ import (
 
 // Defaults of [Config].
 const (
-	DefaultConnectTimeout           = 10 * time.Second
+	DefaultConnectTimeout           = 10 * time.Second // 3 s where there are several hosts to try
 	DefaultConnectAttempts          = 5
 	DefaultAcquireTimeout           = 5 * time.Second
 	DefaultStatementTimeout         = 60 * time.Second
@@ -43,8 +44,9 @@ type Config struct {
 	// the number of CPUs.
 	MinConns, MaxConns int32
 
-	// ConnectTimeout limits one attempt to connect. Defaults to that of URL or
-	// Pgx, else to 10 s.
+	// ConnectTimeout limits one attempt to connect to one host. Defaults to that of
+	// URL or Pgx, else to 10 s, or to 3 s where there are several hosts: the next
+	// one is waiting.
 	ConnectTimeout time.Duration
 
 	// ConnectAttempts is how often Open tries while the server cannot be reached
@@ -149,6 +151,9 @@ func (c Config) poolConfig() (*pgxpool.Config, error) {
 		conn.ConnectTimeout = c.ConnectTimeout
 	} else if conn.ConnectTimeout == 0 || c.Pgx == nil && conn.ConnectTimeout == pgxDefaultConnectTimeout {
 		conn.ConnectTimeout = DefaultConnectTimeout
+		if severalHosts(conn.Config) {
+			conn.ConnectTimeout = severalConnectTimeout
+		}
 	}
 	if conn.RuntimeParams == nil {
 		conn.RuntimeParams = map[string]string{}
@@ -168,6 +173,15 @@ func (c Config) poolConfig() (*pgxpool.Config, error) {
 
 // pgxDefaultConnectTimeout is what pgconn.ParseConfig sets when nothing else does.
 const pgxDefaultConnectTimeout = 2 * time.Minute
+
+// severalConnectTimeout is the default ConnectTimeout with several hosts.
+const severalConnectTimeout = 3 * time.Second
+
+// severalHosts tells whether there is another server to fall back on, and not
+// only another way to reach the first, with or without TLS.
+func severalHosts(c pgconn.Config) bool {
+	return slices.ContainsFunc(c.Fallbacks, func(f *pgconn.FallbackConfig) bool { return f.Host != c.Host || f.Port != c.Port })
+}
 
 // settings returns the server-side limits with defaults filled in; a value of
 // zero or less is not sent.

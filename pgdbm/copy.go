@@ -23,6 +23,7 @@ func (db *DB) copyFrom(ctx context.Context, conn *pgx.Conn, table string, column
 	target := sqlfile.Quote(db.schema) + "." + sqlfile.Quote(table)
 	roundTrips := 0
 	defer func() {
+		db.pool.observe(conn, err)
 		db.pool.trace(ctx, Event{
 			Kind: KindCopy, Schema: db.schema, Statement: excerpt("COPY " + table), Statements: roundTrips,
 			RoundTrips: roundTrips, Rows: n, Start: start, Err: err,

@@ -171,11 +171,11 @@ func (db *DB) Acquire(ctx context.Context) (*Conn, error) {
 	if db.err != nil {
 		return nil, db.err
 	}
-	c, err := db.pool.acquire(ctx)
+	conn, release, err := db.pool.lend(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return &Conn{db: db, conn: c.Conn(), release: c.Release}, nil
+	return &Conn{db: db, conn: conn, release: release}, nil
 }
 
 // Exec implements [Querier].
@@ -373,6 +373,7 @@ func (db *DB) exchange(ctx context.Context, kind Kind, conn *pgx.Conn, list []*s
 	m := db.pool.typeMap()
 	defer db.pool.maps.Put(m)
 	out := exchange(ctx, conn, m, string(kind), list)
+	db.pool.observe(conn, out.err)
 	e := Event{Kind: kind, Schema: db.schema, Rows: out.rows, Start: start, Err: out.err}
 	if out.sent {
 		e.Statements, e.RoundTrips = len(list), 1
@@ -395,6 +396,7 @@ func (db *DB) query(ctx context.Context, conn *pgx.Conn, prelude []*statement, s
 	m := db.pool.typeMap()
 	return query(ctx, conn, m, prelude, st, func(completed int, n int64, err error) {
 		db.pool.maps.Put(m)
+		db.pool.observe(conn, err)
 		done(max(completed, 0))
 		e := Event{Kind: KindQuery, Schema: db.schema, Statement: excerpt(st.text), Rows: n, Start: start, Err: err}
 		if completed != notSent {

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -36,6 +37,8 @@ type Pool struct {
 
 	defaultMu     sync.Mutex
 	defaultSchema string
+
+	renewed atomic.Int64 // when the connections were last made anew, in Unix nanoseconds
 }
 
 // WrapOptions are the settings of a borrowed pool. The zero value means
@@ -244,6 +247,47 @@ func (p *Pool) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 	return nil, newError("acquire", "", fmt.Errorf(
 		"%w: all %d connections were in use for the whole wait; raise MaxConns, close rows, shorten transactions, and inside a transaction use its handle: %w",
 		ErrPoolExhausted, s.Max, context.DeadlineExceeded), nil)
+}
+
+// staleKey marks a connection, in its custom data, that is not to be lent again.
+const staleKey = "pgdbm: stale"
+
+// lend takes a connection and returns it with what gives it back.
+func (p *Pool) lend(ctx context.Context) (*pgx.Conn, func(), error) {
+	c, err := p.acquire(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	conn := c.Conn()
+	custom := conn.PgConn().CustomData()
+	delete(custom, staleKey) // left by a transaction of the host's
+	return conn, func() {
+		if custom[staleKey] != nil {
+			ctx, cancel := context.WithTimeout(context.Background(), abortTimeout)
+			defer cancel()
+			_ = conn.Close(ctx) // what is closed does not go back into the pool
+		}
+		c.Release()
+	}, nil
+}
+
+// renewEvery is how often at most all connections are made anew.
+const renewEvery = time.Second
+
+// observe looks at how a call on conn ended. A server that refuses to write has
+// become a replica, or another has taken its place: as long as connections to it
+// are in the pool, writes would go on to fail. So the connection is not used
+// again, and in a pool of our own neither are the others; new ones are made to
+// wherever the configuration leads now, see target_session_attrs.
+func (p *Pool) observe(conn *pgx.Conn, err error) {
+	if !IsReadOnly(err) {
+		return
+	}
+	conn.PgConn().CustomData()[staleKey] = true
+	now, last := time.Now().UnixNano(), p.renewed.Load()
+	if p.owned && now-last >= int64(renewEvery) && p.renewed.CompareAndSwap(last, now) {
+		p.pool.Reset()
+	}
 }
 
 // callContext bounds a single call where the server cannot.
