@@ -721,9 +721,8 @@ func (m *Memory) tuneLoop(ctx context.Context) error {
 	}
 }
 
-// TuneIndexes does one step of what [Memory.Run] does for the indexes of vectors: it builds one that an owner has grown into, or
-// drops one that is no longer worth it. It tells whether there was anything to do. A build takes minutes for a large owner;
-// nobody waits for it.
+// TuneIndexes does one step of what [Memory.Run] does for the indexes of vectors, where the store has any: it brings them in line with
+// what owners have. It tells whether there was anything to do. A build may take minutes; nobody waits for it.
 func (m *Memory) TuneIndexes(ctx context.Context) (worked bool, err error) {
 	list, err := m.store.Generations(ctx, GenerationsParams{})
 	if err != nil {

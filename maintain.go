@@ -19,7 +19,7 @@ const (
 
 // Run does what is to be done in the background until the context ends. It merges segments of the text index, purges what deletes
 // left in it, and rebuilds indexes that another version of the analysis made. With an embedder it embeds what is queued, fills new
-// generations, and keeps the indexes of vectors in line with the owners' sizes. Several processes may run it at once. A host that
+// generations, and lets the store keep up what indexes of vectors it has. Several processes may run it at once. A host that
 // never calls it gets the merging in Add, less often. Faults are logged and tried again; the error is the context's, or
 // [ErrClosed].
 func (m *Memory) Run(ctx context.Context) error {

@@ -77,7 +77,8 @@ const (
 	Standby  GenerationState = "standby"  // was active, kept up to date, can be activated again
 )
 
-// Profile trades the speed and memory of vector search for its recall.
+// Profile trades the speed and memory of vector search for its recall, where it uses an index. A store that compares every vector
+// keeps it for later.
 type Profile string
 
 // The profiles.

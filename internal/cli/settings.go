@@ -170,7 +170,7 @@ var settings = []setting{
 		target: func(o *options) any { return &o.watch }},
 	{key: "queue-limit", flag: "limit", short: "n", arg: "N", commands: []string{"queue"}, fallback: "20", usage: "failures to list, 1 to 1000",
 		target: func(o *options) any { return &o.limit }},
-	{key: "profile", arg: "balanced|fast|accurate", commands: []string{"models add"}, fallback: "balanced", usage: "what indexes trade speed and memory for",
+	{key: "profile", arg: "balanced|fast|accurate", commands: []string{"models add"}, fallback: "balanced", usage: "what indexes trade speed and memory for; searches are exact without one",
 		target: func(o *options) any { return &o.profile }},
 	{key: "models-force", flag: "force", commands: []string{"models activate", "models retire"}, usage: "do it although vectors are missing, or it is the only one",
 		target: func(o *options) any { return &o.force }},
