@@ -2,6 +2,7 @@ package llmemory
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"time"
 
@@ -62,7 +63,18 @@ func (o *Owner) document(ctx context.Context, p DocumentParams) (*DocumentRecord
 		return nil, nil, err
 	}
 	p.Owner, p.DocumentID = o.id, id
-	return o.memory.store.Document(ctx, p)
+	d, chunks, err := o.memory.store.Document(ctx, p)
+	if err != nil || !p.Leaves {
+		return d, chunks, err
+	}
+	leaves := 0
+	for leaves < len(chunks) && chunks[leaves].Level == 0 {
+		leaves++
+	}
+	if leaves != d.ChunkCount {
+		return nil, nil, fmt.Errorf("%w: document %s has %d chunks, its row says %d", ErrCorrupt, id, leaves, d.ChunkCount)
+	}
+	return d, chunks, nil
 }
 
 // ChunksOptions pages through a document's leaves.

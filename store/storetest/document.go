@@ -27,6 +27,7 @@ func (s *suite) documentCases() []testCase {
 		{name: "NULs", run: s.testNULs},
 		{name: "Source", run: s.testSource},
 		{name: "Get", run: s.testGet},
+		{name: "Torn", run: s.testTorn},
 		{name: "Stats", run: s.testStats},
 	}
 }
@@ -442,6 +443,26 @@ func (s *suite) testGet(t *testing.T) {
 			if want := fmt.Sprintf("part %d", c.offset+i); chunk.Text != want || chunk.Level != 0 {
 				t.Errorf("%+v: %q, want %q", c, chunk.Text, want)
 			}
+		}
+	}
+}
+
+// testTorn stores documents whose rows do not agree with their chunks: that is an error, not half an answer.
+func (s *suite) testTorn(t *testing.T) {
+	for name, said := range map[string]int{"chunks lost": 3, "chunks left over": 1} {
+		owner := t.Name() + " " + name
+		c := handmade(t, owner, "k", "alpha", "beta")
+		c.Documents[0].ChunkCount = said
+		edit := openEdit(t, s.shared, llmemory.EditParams{Owner: owner})
+		if _, err := edit.Commit(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		o, id := memory(t, s.shared).Owner(owner), c.Documents[0].ID
+		if _, _, err := o.GetWithChunks(t.Context(), id); !errors.Is(err, llmemory.ErrCorrupt) {
+			t.Errorf("%s: GetWithChunks: %v, want ErrCorrupt", name, err)
+		}
+		if _, err := o.Text(t.Context(), id); !errors.Is(err, llmemory.ErrCorrupt) {
+			t.Errorf("%s: Text: %v, want ErrCorrupt", name, err)
 		}
 	}
 }
