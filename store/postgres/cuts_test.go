@@ -373,7 +373,7 @@ func TestCuts(t *testing.T) {
 				if at == done && errors.Is(err, llmemory.ErrCommitUnknown) {
 					unknown++
 				}
-				if found := s.searches(s.mem); !slices.Equal(found, states[at].found) {
+				if found := s.searches(); !slices.Equal(found, states[at].found) {
 					t.Errorf("%s: found %q, want %q", point, found, states[at].found)
 				}
 				again, err := op.act(t.Context(), s.mem)
@@ -476,7 +476,7 @@ func (s *scene) course(op operation) (states course, done int, answer, kinds str
 	s.t.Helper()
 	note := func(check bool) {
 		s.t.Helper()
-		states = append(states, course{{s.snapshot(), s.searches(s.still)}}...)
+		states = append(states, course{{s.snapshot(), s.searches()}}...)
 		if check {
 			if err := checkStored(s.t.Context(), s.direct); err != nil {
 				s.t.Fatalf("state %d: %v", len(states)-1, err)
@@ -535,11 +535,11 @@ func (c course) find(t *testing.T, s *scene) int {
 }
 
 // searches returns the answers to a few questions, as the state they are asked in gives them.
-func (s *scene) searches(mem *llmemory.Memory) []string {
+func (s *scene) searches() []string {
 	s.t.Helper()
 	var out []string
 	for _, query := range []string{"alpha", `"alpha three" -two`} {
-		r, err := mem.Owner("o").Search(s.t.Context(), query, &llmemory.SearchOptions{Limit: 5, Parents: true, Neighbours: 1, Snippet: -1})
+		r, err := s.still.Owner("o").Search(s.t.Context(), query, &llmemory.SearchOptions{Limit: 5, Parents: true, Neighbours: 1, Snippet: -1})
 		if err != nil {
 			s.t.Fatalf("%q: %v", query, err)
 		}
