@@ -60,9 +60,10 @@ func newLine(t *testing.T, pool pgdbm.Config) *line {
 	return l
 }
 
-// contested is the document that calls over the line change; before each it has the text before.
+// before is the text of the document that calls over the line change.
 const before = "alpha before\nbeta"
 
+// contested is its id.
 var contested = llmemory.DocumentID("o", llmemory.Identity{OriginID: "default", Key: "k"})
 
 // prepare gives every call something to do.
