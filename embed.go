@@ -703,22 +703,8 @@ func (m *Memory) embedLoop(ctx context.Context) error {
 
 // tuneLoop keeps the indexes of the vectors in line with what owners have.
 func (m *Memory) tuneLoop(ctx context.Context) error {
-	for {
-		worked, err := m.TuneIndexes(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case errors.Is(err, ErrClosed):
-			return err
-		case err != nil:
-			m.config.Logger.WarnContext(ctx, "llmemory: an index of vectors could not be kept up; searches are exact meanwhile", "error", err)
-		case worked:
-			continue
-		}
-		if err := sleep(ctx, 15*m.config.MaintenanceInterval); err != nil {
-			return err
-		}
-	}
+	const failed = "llmemory: an index of vectors could not be kept up; searches are exact meanwhile"
+	return m.repeat(ctx, 15*m.config.MaintenanceInterval, failed, func() (bool, error) { return m.TuneIndexes(ctx) })
 }
 
 // TuneIndexes does one step of what [Memory.Run] does for the indexes of vectors, where the store has any: it brings them in line with

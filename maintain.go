@@ -42,19 +42,28 @@ func (m *Memory) Run(ctx context.Context) error {
 }
 
 func (m *Memory) maintainLoop(ctx context.Context) error {
+	return m.repeat(ctx, m.config.MaintenanceInterval, "llmemory: maintenance failed; it will be tried again", func() (bool, error) {
+		steps, err := m.Maintain(ctx)
+		return steps > 0, err
+	})
+}
+
+// repeat does a step of some work again and again, until the context ends or the store is closed. It pauses when there was nothing
+// to do and after a failure, which it logs.
+func (m *Memory) repeat(ctx context.Context, pause time.Duration, failed string, step func() (worked bool, err error)) error {
 	for {
-		worked, err := m.Maintain(ctx)
+		worked, err := step()
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.Is(err, ErrClosed):
 			return err
 		case err != nil:
-			m.config.Logger.WarnContext(ctx, "llmemory: maintenance failed; it will be tried again", "error", err)
-		case worked > 0:
+			m.config.Logger.WarnContext(ctx, failed, "error", err)
+		case worked:
 			continue
 		}
-		if err := sleep(ctx, m.config.MaintenanceInterval); err != nil {
+		if err := sleep(ctx, pause); err != nil {
 			return err
 		}
 	}
