@@ -161,7 +161,8 @@ var paragraphs = chunk.Func{Name: "paragraphs-1", Cut: func(_ context.Context, t
 
 // database makes an empty database and opens a memory in it.
 func (b *bench) database(ctx context.Context, name string, chunker chunk.Chunker) (*llmemory.Memory, *postgres.Store, func(), error) {
-	admin, err := pgdbm.Open(ctx, pgdbm.Config{URL: b.admin, MaxConns: 1})
+	// The pool below takes over this one's settings: an index over a million texts takes longer than the usual limit.
+	admin, err := pgdbm.Open(ctx, pgdbm.Config{URL: b.admin, MaxConns: 1, StatementTimeout: 3 * time.Hour})
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -181,7 +182,7 @@ func (b *bench) database(ctx context.Context, name string, chunker chunk.Chunker
 	config := admin.Pgx().Config().Copy()
 	config.ConnConfig.Database = name
 	config.MaxConns = 4
-	pool, err := pgdbm.Open(ctx, pgdbm.Config{Pgx: config, StatementTimeout: 3 * time.Hour})
+	pool, err := pgdbm.Open(ctx, pgdbm.Config{Pgx: config})
 	if err != nil {
 		drop()
 		return nil, nil, nil, err
