@@ -23,6 +23,8 @@ const (
 	// embedDelay is how long a passage rests when the embedder failed for reasons that are not the passage's.
 	embedDelay    = 15 * time.Second
 	maxEmbedDelay = 10 * time.Minute
+	// maxRetryAfter is how long an embedder may send us away: if it says days, it is asked again all the same.
+	maxRetryAfter = 5 * time.Minute
 	maxReason     = 500 // bytes of an error kept with a job
 	// busyTries bounds the wait for a writer that holds a passage whose vector is there.
 	busyTries = 200
@@ -327,7 +329,7 @@ func (w *work) rest(inputs []input, err error) {
 	for _, in := range inputs {
 		for _, j := range in.jobs {
 			w.giveBack(j, FailItem{
-				Reason: shorten(err.Error()), Delay: max(embedding.RetryAfter(err), embedDelay/2+randv2.N(embedDelay)),
+				Reason: shorten(err.Error()), Delay: pauseAfter(err, embedDelay),
 			}, w.fault)
 		}
 	}
@@ -338,6 +340,12 @@ func (w *work) giveBack(job int, item FailItem, err error) {
 	item.Owner, item.Ordinal = w.jobs[job].Owner, w.jobs[job].Ordinal
 	w.settled[job] = true
 	w.failed = append(w.failed, failure{item, job, err})
+}
+
+// pauseAfter is how long to leave an embedder alone that failed: as long as it says, up to [maxRetryAfter], and about the usual time
+// at least, which differs so that not everybody comes back at once.
+func pauseAfter(err error, usual time.Duration) time.Duration {
+	return max(min(embedding.RetryAfter(err), maxRetryAfter), usual/2+randv2.N(usual))
 }
 
 func shorten(s string) string {
@@ -641,7 +649,7 @@ const (
 // after returns the rest that follows a failure.
 func (r rest) after(err error) rest {
 	pause := max(r.pause, minRest)
-	return rest{until: time.Now().Add(max(embedding.RetryAfter(err), pause/2+randv2.N(pause))), pause: min(2*pause, maxRest)}
+	return rest{until: time.Now().Add(pauseAfter(err, pause)), pause: min(2*pause, maxRest)}
 }
 
 // embedLoop works on the queue until the context ends. A generation whose embedder fails rests, and the others are gone on with.

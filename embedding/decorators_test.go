@@ -435,6 +435,7 @@ func TestRetry(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		limited := &embedding.Error{Kind: embedding.RateLimited, RetryAfter: 20 * time.Second}
+		minutes := &embedding.Error{Kind: embedding.RateLimited, RetryAfter: 5 * time.Minute}
 		hours := &embedding.Error{Kind: embedding.RateLimited, RetryAfter: 20 * time.Hour}
 		for _, tt := range []struct {
 			name     string
@@ -449,7 +450,8 @@ func TestRetry(t *testing.T) {
 			{"for ever", slices.Repeat([]error{kind(embedding.Unavailable)}, 9), embedding.RetryOptions{}, 4, kind(embedding.Unavailable), 0, 3500 * time.Millisecond},
 			{"bounded", slices.Repeat([]error{kind(embedding.Unavailable)}, 99), embedding.RetryOptions{Attempts: 50, MaxDelay: time.Second}, 50, kind(embedding.Unavailable), 0, 49 * time.Second},
 			{"told when", []error{limited}, embedding.RetryOptions{}, 2, nil, 20 * time.Second, 22 * time.Second},
-			{"told hours", []error{hours}, embedding.RetryOptions{}, 2, nil, 5 * time.Minute, 330 * time.Second},
+			{"told hours", []error{hours}, embedding.RetryOptions{}, 1, hours, 0, 0},
+			{"told the most", []error{minutes}, embedding.RetryOptions{}, 2, nil, 5 * time.Minute, 330 * time.Second},
 			{"poison", []error{kind(embedding.InvalidInput)}, embedding.RetryOptions{}, 1, kind(embedding.InvalidInput), 0, 0},
 			{"wrong key", []error{kind(embedding.Unauthorized)}, embedding.RetryOptions{}, 1, kind(embedding.Unauthorized), 0, 0},
 			{"unknown", []error{io.ErrUnexpectedEOF}, embedding.RetryOptions{}, 1, io.ErrUnexpectedEOF, 0, 0},

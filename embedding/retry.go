@@ -17,14 +17,15 @@ type RetryOptions struct {
 	BaseDelay time.Duration
 	// MaxDelay is the highest bound. Defaults to 30 s.
 	MaxDelay time.Duration
-	// MaxRetryAfter is how long to wait at most where the provider says how long. Defaults to 5 minutes.
+	// MaxRetryAfter is how long to wait at most where the provider says how long. An error that asks for more, such as one of a
+	// quota of the day, is returned at once. Defaults to 5 minutes.
 	MaxRetryAfter time.Duration
 }
 
 // Retry repeats calls that fail with an error for which [Temporary] holds. It waits as long as the provider says, and a little
 // more; else for a random time between zero and a bound that grows, so that many clients do not come back at once (full jitter:
-// Brooker, Exponential Backoff and Jitter, 2015). A wait that would outlast ctx is not begun: the error is returned at once.
-// So it is if a [Breaker] is open.
+// Brooker, Exponential Backoff and Jitter, 2015). A wait that would outlast ctx or MaxRetryAfter is not begun: the error is returned
+// at once. So it is if a [Breaker] is open.
 func Retry(e Embedder, o RetryOptions) Embedder {
 	return &retrier{e, RetryOptions{
 		Attempts:      cmp.Or(max(o.Attempts, 0), 4),
@@ -44,7 +45,8 @@ func (r *retrier) Unwrap() Embedder { return r.Embedder }
 func (r *retrier) Embed(ctx context.Context, role Role, texts []string) ([][]float32, error) {
 	for attempt := 1; ; attempt++ {
 		vectors, err := r.Embedder.Embed(ctx, role, texts)
-		if err == nil || ctx.Err() != nil || attempt >= r.options.Attempts || !Temporary(err) || errors.Is(err, ErrBreakerOpen) {
+		if err == nil || ctx.Err() != nil || attempt >= r.options.Attempts || !Temporary(err) || errors.Is(err, ErrBreakerOpen) ||
+			RetryAfter(err) > r.options.MaxRetryAfter {
 			return vectors, err
 		}
 		if waiting := sleep(ctx, r.delay(attempt, RetryAfter(err))); waiting != nil {
@@ -59,7 +61,6 @@ func (r *retrier) Embed(ctx context.Context, role Role, texts []string) ([][]flo
 // delay is how long to wait after an attempt; the first is 1.
 func (r *retrier) delay(attempt int, after time.Duration) time.Duration {
 	if after > 0 {
-		after = min(after, r.options.MaxRetryAfter)
 		return after + rand.N(after/10+1)
 	}
 	bound := r.options.BaseDelay

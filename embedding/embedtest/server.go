@@ -313,7 +313,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, f Fault, key str
 	case Reset:
 		s.reset(w, "")
 	case ResetMidBody:
-		s.reset(w, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n{\"object\":\"list\",\"data\":[{\"index\":0,\"embedding\":[0.1,")
+		s.reset(w, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 10000\r\n\r\n{\"object\":\"list\",\"data\":[{\"index\":0,\"embedding\":[0.1,")
 	case EmptyBody:
 		w.WriteHeader(http.StatusOK)
 	case HTML:
