@@ -61,7 +61,7 @@ func (Plain) Extract(ctx context.Context, in Input) (Text, error) {
 		return Text{}, err
 	}
 	if in.MaxBytes > 0 && len(raw) > in.MaxBytes {
-		return Text{}, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, in.MaxBytes)
+		return Text{}, fmt.Errorf("%w: must be at most %d bytes", ErrTooLarge, in.MaxBytes)
 	}
 	raw = bytes.TrimPrefix(raw, []byte("\xef\xbb\xbf"))
 	if !utf8.Valid(raw) {

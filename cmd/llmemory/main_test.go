@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,6 +23,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/llmemory/llmemory/embedding/embedtest"
+	"github.com/llmemory/llmemory/internal/pgproxy"
 	"github.com/llmemory/llmemory/pgdbm/pgtest"
 )
 
@@ -53,7 +55,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "mask": mask, "fifo": fifo, "sql": sql, "reference": reference, "waitfile": waitfile,
-			"embedder": embedder,
+			"embedder": embedder, "fill": fill, "socket": socket, "unprivileged": unprivileged,
 		},
 	})
 }
@@ -83,6 +85,62 @@ func fifo(ts *testscript.TestScript, neg bool, args []string) {
 	for _, name := range args {
 		ts.Check(syscall.Mkfifo(ts.MkAbs(name), 0o600))
 	}
+}
+
+// fill writes a text so many times into a file: "fill FILE 100 'a\\x00b'". A %d in it is the number of the repetition. Both arguments
+// may have Go's escapes.
+func fill(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: fill FILE COUNT TEXT")
+	}
+	unquote := func(s string) string {
+		out, err := strconv.Unquote(`"` + strings.ReplaceAll(s, `"`, `\"`) + `"`)
+		ts.Check(err)
+		return out
+	}
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	text := unquote(args[2])
+	content := []byte(strings.Repeat(text, n))
+	if strings.Contains(text, "%") {
+		content = content[:0]
+		for i := range n {
+			content = fmt.Appendf(content, text, i)
+		}
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(unquote(args[0])), content, 0o666))
+}
+
+// socket makes a socket that nobody listens on.
+func socket(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: socket NAME")
+	}
+	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+	ts.Check(err)
+	defer syscall.Close(fd) //nolint:errcheck // its name stays
+	// The name of a socket may be a hundred bytes long, so it is made elsewhere.
+	dir, err := os.MkdirTemp("", "")
+	ts.Check(err)
+	defer os.RemoveAll(dir)
+	name := filepath.Join(dir, "s")
+	ts.Check(syscall.Bind(fd, &syscall.SockaddrUnix{Name: name}))
+	ts.Check(os.Rename(name, ts.MkAbs(args[0])))
+}
+
+// unprivileged is exits for a program that may read no more than the permissions of files say, though root runs the tests. The
+// server's socket may be out of its reach then, so it is given a way there by TCP.
+func unprivileged(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) > 1 && os.Geteuid() == 0 {
+		args = slices.Insert(slices.Clone(args), 1, "setpriv", "--bounding-set=-dac_override,-dac_read_search")
+	}
+	database := ts.Getenv("LLMEMORY_DB")
+	proxy, through, err := pgproxy.StartFor(database)
+	ts.Check(err)
+	defer proxy.Close() //nolint:errcheck // the program has ended
+	ts.Setenv("LLMEMORY_DB", through)
+	defer ts.Setenv("LLMEMORY_DB", database)
+	exits(ts, neg, args)
 }
 
 // waitfile waits until a file holds a text.

@@ -73,7 +73,6 @@ type addition struct {
 	done     map[llmemory.Status]int
 	skipped  int
 	pending  int   // passages that wait for a vector
-	failure  error // the first
 	embedErr error // the first
 }
 
@@ -100,7 +99,7 @@ func (a *app) add(ctx context.Context, args []string) error {
 		n.skip(s.path, s.why)
 	}
 	for _, p := range g.clashes {
-		a.note("%s: another file has the same key; its absolute path is its key", p)
+		a.note("%s: another file has the same key; its absolute path is its key", shown(p))
 	}
 	owner, closer, err := a.owner(ctx)
 	if err != nil {
@@ -211,16 +210,29 @@ func (n *addition) run(ctx context.Context, files []file, stdin bool) error {
 // errSkip marks a file of a folder that is left out.
 var errSkip = errors.New("skip")
 
-// read returns a file's text. In a folder, what is no text and what is empty is skipped; a file that is named must be good.
+// read returns a file's text. In a folder, what is no text, what is empty and what has gone since the folder was read is skipped; a
+// file that is named must be good.
 func (n *addition) read(ctx context.Context, f *file) (content string, kind llmemory.Type, err error) {
 	if f.err != nil {
 		return "", "", f.err
 	}
 	r, err := f.open()
+	if errors.Is(err, fs.ErrNotExist) && !f.named {
+		return "", "", fmt.Errorf("%w: is gone", errSkip)
+	}
 	if err != nil {
 		return "", "", err
 	}
 	defer r.Close()
+	// What it is now counts, not what it was when its folder was read.
+	switch info, err := r.Stat(); {
+	case err != nil:
+		return "", "", err
+	case !info.Mode().IsRegular() && f.named:
+		return "", "", errNotFile
+	case !info.Mode().IsRegular():
+		return "", "", fmt.Errorf("%w: is no regular file", errSkip)
+	}
 	text, err := n.extract(ctx, r, filepath.Base(f.absolute))
 	switch {
 	case f.named:
@@ -274,6 +286,9 @@ func (n *addition) flush(ctx context.Context) error {
 	results, err := n.owner.AddMany(ctx, n.batch)
 	n.progress.clear()
 	for i, r := range results {
+		if n.mistaken(r.Err) {
+			return r.Err
+		}
 		switch {
 		case r.Status == "", r.Err != nil && ctx.Err() != nil: // not reached, or cut short
 		case r.Err != nil && err != nil: // the whole batch was stopped, which is told once
@@ -292,6 +307,23 @@ func (n *addition) flush(ctx context.Context) error {
 	}
 	n.progress.show("%d of %d", count, n.total)
 	return err
+}
+
+// mistaken tells whether an error is a flag's fault, such as an origin that is too long, which every document has.
+func (n *addition) mistaken(err error) bool {
+	var invalid *llmemory.InvalidError
+	if !errors.As(err, &invalid) {
+		return false
+	}
+	switch invalid.Field {
+	case "content":
+		return false
+	case "key":
+		return n.opts.key != ""
+	case "name":
+		return n.opts.name != ""
+	}
+	return true
 }
 
 // addedJSON is a line of add --json.
@@ -313,7 +345,10 @@ func (n *addition) added(path string, r llmemory.Added) {
 		n.embedErr = r.EmbedErr
 	}
 	if r.RemovedNULs > 0 {
-		n.note("%s: removed %s", path, plural(r.RemovedNULs, "NUL byte"))
+		n.note("%s: removed %s", shown(path), plural(r.RemovedNULs, "NUL byte"))
+	}
+	if r.UnsearchableWords > 0 {
+		n.note("%s: holds words of more than 128 bytes, which are stored but not found", shown(path))
 	}
 	if n.opts.json {
 		_ = n.printJSON(addedJSON{ // Main reports if that failed
@@ -323,21 +358,18 @@ func (n *addition) added(path string, r llmemory.Added) {
 		return
 	}
 	if r.Status != llmemory.Unchanged || n.opts.verbose {
-		n.printf("%-9s  %s  %s  %s\n", r.Status, r.DocumentID, path, plural(r.Chunks, "chunk"))
+		n.printf("%-9s  %s  %s  %s\n", r.Status, r.DocumentID, shown(path), plural(r.Chunks, "chunk"))
 	}
 }
 
 func (n *addition) failed(path, id string, err error) {
 	n.done[llmemory.Failed]++
-	if n.failure == nil {
-		n.failure = err
-	}
 	var at *fs.PathError
 	if errors.As(err, &at) {
 		err = at.Err // the path is told already
 	}
 	n.progress.clear()
-	n.note("%s: %v", path, err)
+	n.note("%s: %v", shown(path), err)
 	n.line(path, id, err)
 }
 
@@ -352,11 +384,14 @@ func (n *addition) line(path, id string, err error) {
 func (n *addition) skip(path, why string) {
 	n.skipped++
 	n.progress.clear()
-	n.note("skipped %s: %s", path, why)
+	n.note("skipped %s: %s", shown(path), why)
 }
 
 // conclude sums up and turns what happened into the run's error.
 func (n *addition) conclude(stopped error) error {
+	if n.mistaken(stopped) {
+		return stopped
+	}
 	failed := n.done[llmemory.Failed]
 	good := n.done[llmemory.Created] + n.done[llmemory.Updated] + n.done[llmemory.Unchanged]
 	if n.total != 1 || n.skipped > 0 || n.done[llmemory.Unchanged] > 0 {
@@ -370,7 +405,6 @@ func (n *addition) conclude(stopped error) error {
 	case n.pending > 0:
 		n.note("%s to be embedded: run \"llmemory embed\"", plural(n.pending, "passage"))
 	}
-	var invalid *llmemory.InvalidError
 	switch {
 	case errors.Is(stopped, context.Canceled), stopped != nil && good == 0:
 		return stopped
@@ -380,8 +414,6 @@ func (n *addition) conclude(stopped error) error {
 		return nil
 	case good > 0:
 		return &partlyError{fmt.Sprintf("%d of %s failed", failed, plural(failed+good, "document"))}
-	case errors.As(n.failure, &invalid) && invalid.Field != "content":
-		return &usageError{errReported} // a flag's fault, such as an origin that is too long
 	}
 	return errReported
 }

@@ -125,6 +125,51 @@ func TestInterruptedAdd(t *testing.T) {
 	}
 }
 
+// What Ctrl-C leaves of a folder are whole documents, each told of, and a second run adds the rest.
+func TestInterruptedFolder(t *testing.T) {
+	t.Parallel()
+	url := pgtest.URL(t)
+	const files = 4 * batchDocuments
+	dir := manyFiles(t, files)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	stdout := &cancelling{when: `"status":"created"`, cancel: cancel}
+	var stderr bytes.Buffer
+	if code := Main(ctx, []string{"add", "--json", dir}, strings.NewReader(""), stdout, &stderr, env(url)); code != 130 {
+		t.Errorf("exit code %d, want 130: %s", code, stderr.String())
+	}
+	told := strings.Count(stdout.String(), `"status":"created"`)
+	if told == 0 || told == files || told != strings.Count(stdout.String(), "\n") {
+		t.Errorf("%d of %d documents told of: %s", told, files, stdout.String())
+	}
+	if want := fmt.Sprintf("llmemory: %d created, 0 updated, 0 unchanged, 0 failed, 0 skipped\nllmemory: interrupted\n", told); stderr.String() != want {
+		t.Errorf("standard error %q, want %q", stderr.String(), want)
+	}
+	const half = `SELECT count(*) FROM documents d WHERE leaves <> (SELECT count(*) FROM document_chunks c WHERE c.document_id = d.document_id AND level = 0)`
+	if n, broken := count(t, url, "SELECT count(*) FROM documents"), count(t, url, half); n != told || broken != 0 {
+		t.Errorf("%d documents are stored, %d of them in part; %d were told of", n, broken, told)
+	}
+	code, out, errs := run(t, url, "add", "--json", dir)
+	if n := strings.Count(out, `"status":"created"`); code != 0 || n != files-told {
+		t.Errorf("the second run adds %d documents, want %d; exit code %d: %s", n, files-told, code, errs)
+	}
+	if n := count(t, url, "SELECT count(*) FROM documents"); n != files {
+		t.Errorf("%d documents in the end, want %d", n, files)
+	}
+}
+
+// manyFiles makes a folder of small files.
+func manyFiles(t *testing.T, n int) string {
+	t.Helper()
+	dir := t.TempDir()
+	for i := range n {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%03d.txt", i)), fmt.Appendf(nil, "Number %d.", i), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
 // An evaluation that is interrupted deletes what it stored.
 func TestInterruptedEval(t *testing.T) {
 	t.Parallel()
@@ -210,13 +255,8 @@ func TestUnreadableInFolder(t *testing.T) {
 // Batches keep a run of any size small; all documents arrive.
 func TestAddManyFiles(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
 	const files = 2*batchDocuments + 3
-	for i := range files {
-		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%03d.txt", i)), fmt.Appendf(nil, "Number %d.", i), 0o666); err != nil {
-			t.Fatal(err)
-		}
-	}
+	dir := manyFiles(t, files)
 	url := pgtest.URL(t)
 	code, stdout, stderr := run(t, url, "add", "--json", dir)
 	if code != 0 || strings.Count(stdout, `"status":"created"`) != files {

@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -17,7 +16,7 @@ type file struct {
 	absolute string
 	key      string
 	named    bool // an argument itself, not found in a folder
-	open     func() (io.ReadCloser, error)
+	open     func() (fs.File, error)
 	err      error // why it cannot be read, if that is known already
 }
 
@@ -70,25 +69,36 @@ func (g *gathered) add(argument string) error {
 			break
 		}
 		g.roots = append(g.roots, root)
-		g.walk(root.FS(), argument, absolute)
+		g.walk(folder{root}, argument, absolute)
 		return nil
 	case !info.Mode().IsRegular():
-		single.err = errors.New("is neither a regular file nor a folder; to add what a program writes, use \"-\"")
+		single.err = errNotFile
 	}
-	single.open = func() (io.ReadCloser, error) { return os.Open(argument) }
+	single.open = func() (fs.File, error) { return os.OpenFile(argument, os.O_RDONLY|nonBlocking, 0) }
 	g.files = append(g.files, single)
 	return nil
 }
 
+// errNotFile is what is wrong with an argument that is a pipe, a socket or a device: reading it might never end.
+var errNotFile = errors.New("is neither a regular file nor a folder; to add what a program writes, use \"-\"")
+
+// folder is the tree below a directory, out of which nothing in it can lead.
+type folder struct{ root *os.Root }
+
+// Open implements [fs.FS].
+func (f folder) Open(name string) (fs.File, error) {
+	return f.root.OpenFile(name, os.O_RDONLY|nonBlocking, 0)
+}
+
 // walk adds the files of a folder. Their keys begin with the folder's name, so that they do not depend on where the program is
 // started.
-func (g *gathered) walk(folder fs.FS, argument, absolute string) {
+func (g *gathered) walk(tree fs.FS, argument, absolute string) {
 	base := filepath.Base(absolute)
 	if base == string(filepath.Separator) {
 		base = ""
 	}
 	// The callback handles every error itself.
-	_ = fs.WalkDir(folder, ".", func(name string, d fs.DirEntry, err error) error {
+	_ = fs.WalkDir(tree, ".", func(name string, d fs.DirEntry, err error) error {
 		f := file{
 			path:     filepath.Join(argument, filepath.FromSlash(name)),
 			absolute: filepath.Join(absolute, filepath.FromSlash(name)),
@@ -110,7 +120,7 @@ func (g *gathered) walk(folder fs.FS, argument, absolute string) {
 		case !d.Type().IsRegular():
 			g.skipped = append(g.skipped, skipped{f.path, "is no regular file"})
 		default:
-			f.open = func() (io.ReadCloser, error) { return folder.Open(name) }
+			f.open = func() (fs.File, error) { return tree.Open(name) }
 			g.files = append(g.files, f)
 		}
 		return nil

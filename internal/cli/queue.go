@@ -106,6 +106,9 @@ type failureJSON struct {
 }
 
 func (a *app) queue(ctx context.Context, _ []string) error {
+	if err := checkLimit("limit", a.opts.limit); err != nil {
+		return err
+	}
 	owner, closer, err := a.owner(ctx)
 	if err != nil {
 		return err
