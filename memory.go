@@ -148,6 +148,16 @@ func New(store Store, config *Config) (*Memory, error) {
 // added through it commits or vanishes with that transaction.
 func (m *Memory) On(store Store) *Memory { return &Memory{store: store, shared: m.shared} }
 
+// fresh returns the memory on the store that asks no replicas, and whether that is another one.
+func (m *Memory) fresh() (*Memory, bool) {
+	if r, ok := m.store.(Replicated); ok {
+		if primary := r.Primary(); primary != m.store {
+			return m.On(primary), true
+		}
+	}
+	return m, false
+}
+
 // Store returns the store that the memory works on.
 func (m *Memory) Store() Store { return m.store }
 
@@ -159,6 +169,13 @@ func (m *Memory) Owner(id string) *Owner { return &Owner{memory: m, id: id} }
 type Owner struct {
 	memory *Memory
 	id     string
+}
+
+// Fresh returns the same owner, whose reads and searches see everything that was committed before they began. Without read replicas
+// every owner is such; with them, reads may otherwise show a state that is a little older, see postgres.Options.ReadURLs.
+func (o *Owner) Fresh() *Owner {
+	m, _ := o.memory.fresh()
+	return &Owner{memory: m, id: o.id}
 }
 
 // ID returns the owner's id.

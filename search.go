@@ -238,18 +238,29 @@ type question struct {
 }
 
 // run embeds the question, while no connection is held, and asks the store. Should another generation have become the active one
-// meanwhile, it does so again.
+// meanwhile, it does so again. What a replica cannot answer, or not for the generation that the question was embedded for, the
+// primary is asked.
 func (s *search) run(ctx context.Context) ([]Hit, error) {
-	for range 3 {
-		q, err := s.embed(ctx)
-		if err != nil || q == nil && s.options.Mode == ByVector {
-			return nil, err
+	var q *question
+	var degraded []string
+	for attempt, stale := 1, true; attempt <= 3; attempt++ {
+		if stale {
+			var err error
+			if q, err = s.embed(ctx); err != nil || q == nil && s.options.Mode == ByVector {
+				return nil, err
+			}
+			degraded = slices.Clip(s.degraded)
 		}
-		hits, stale, err := s.ask(ctx, q)
-		if err != nil || !stale {
+		s.degraded = degraded
+		var hits []Hit
+		var err error
+		hits, stale, err = s.ask(ctx, q)
+		fresh, other := s.memory.fresh()
+		if err == nil && !stale || err != nil && (!other || ctx.Err() != nil) {
 			return hits, err
 		}
 		s.memory.models.forget(s.memory.store)
+		s.memory = fresh
 	}
 	return nil, &UnavailableError{What: "vectors", Err: errors.New("the active generation changes faster than a question is embedded")}
 }

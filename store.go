@@ -51,6 +51,14 @@ type Joiner interface {
 	Joined() bool
 }
 
+// Replicated is implemented by a [Store] that lets replicas of its database answer Document, Chunks, List, Stats and View. A replica
+// may be behind: what it answers was true a short time ago, at one instant.
+type Replicated interface {
+	// Primary returns the store whose every answer is of the database that is written to, and so shows all that was committed
+	// before. It is the same one each time; closing it does nothing.
+	Primary() Store
+}
+
 // View is a read snapshot of one owner. It is not safe for concurrent use and must be closed.
 type View interface {
 	// Postings returns the owner's index state, its segments with the pages that the terms asked for belong to, and which leaves

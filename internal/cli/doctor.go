@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
@@ -101,7 +102,7 @@ func (a *app) examine(ctx context.Context) []check {
 		rights := examineRights(ctx, db)
 		checks = append(checks, rights)
 		if rights.Status == checkOK {
-			checks = append(checks, a.examineIndex(ctx, db))
+			checks = append(checks, a.examineStore(ctx, db)...)
 		}
 	}
 	return append(checks, examineVector(ctx, db))
@@ -225,13 +226,34 @@ func examineRights(ctx context.Context, db *pgdbm.DB) check {
 	return c
 }
 
-func (a *app) examineIndex(ctx context.Context, db *pgdbm.DB) check {
+// examineStore looks at what a program would open.
+func (a *app) examineStore(ctx context.Context, db *pgdbm.DB) []check {
+	store, err := postgres.New(ctx, db, &postgres.Options{RequireMigrated: true, ReadURLs: a.opts.readURLs, Pool: a.poolConfig()})
+	if err != nil {
+		return []check{{"store", checkFail, err.Error(), ""}}
+	}
+	defer store.Close() //nolint:errcheck // it cannot fail
+	return append([]check{a.examineIndex(ctx, store.Primary())}, judgeReplicas(store.Replicas())...)
+}
+
+func judgeReplicas(list []postgres.ReplicaStatus) []check {
+	var out []check
+	for _, r := range list {
+		c := check{Name: "replica", Status: checkOK, Detail: r.Server + ": has what the primary has"}
+		switch {
+		case !r.Used:
+			c.Status, c.Detail, c.Hint = checkWarn, fmt.Sprintf("%s is not used: %v", r.Server, r.Err), "the primary answers in its place"
+		case r.Lag > 0:
+			c.Detail = fmt.Sprintf("%s: behind by at most %s", r.Server, r.Lag.Round(time.Millisecond))
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+func (a *app) examineIndex(ctx context.Context, store llmemory.Store) check {
 	c := check{Name: "index", Status: checkOK}
 	fail := func(err error) check { return check{"index", checkFail, err.Error(), ""} }
-	store, err := postgres.New(ctx, db, &postgres.Options{RequireMigrated: true})
-	if err != nil {
-		return fail(err)
-	}
 	memory, err := llmemory.New(store, nil)
 	if err != nil {
 		return fail(err)

@@ -18,15 +18,23 @@ var keyValue = regexp.MustCompile(`^\s*(host|hostaddr|port|dbname|user|password|
 
 // databaseURL returns the database to use.
 func (a *app) databaseURL() (string, error) {
-	url := a.opts.db
-	switch {
-	case url == "":
+	if a.opts.db == "" {
 		return "", usagef("no database: set --db or LLMEMORY_DB, for example LLMEMORY_DB=postgres://user@localhost/app")
-	case strings.HasPrefix(url, "postgres://"), strings.HasPrefix(url, "postgresql://"), keyValue.MatchString(url):
-		return url, nil
+	}
+	for _, url := range a.opts.readURLs {
+		if err := checkURL("--read-url", url); err != nil {
+			return "", err
+		}
+	}
+	return a.opts.db, checkURL("--db", a.opts.db)
+}
+
+func checkURL(flag, url string) error {
+	if strings.HasPrefix(url, "postgres://") || strings.HasPrefix(url, "postgresql://") || keyValue.MatchString(url) {
+		return nil
 	}
 	// The value may hold a password: it is not repeated.
-	return "", usagef("--db is no PostgreSQL URL: this version supports nothing but postgres://… and libpq's key=value strings")
+	return usagef("%s is no PostgreSQL URL: this version supports nothing but postgres://… and libpq's key=value strings", flag)
 }
 
 func (a *app) poolConfig() pgdbm.Config {
@@ -47,7 +55,7 @@ func (a *app) open(ctx context.Context) (*llmemory.Memory, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	store, err := postgres.Open(ctx, url, &postgres.Options{Schema: a.opts.schema, Pool: a.poolConfig()})
+	store, err := postgres.Open(ctx, url, &postgres.Options{Schema: a.opts.schema, Pool: a.poolConfig(), ReadURLs: a.opts.readURLs})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -17,6 +17,7 @@ import (
 // options holds the settings of one run, whatever they came from.
 type options struct {
 	db, schema, owner, config string
+	readURLs                  []string
 	json, verbose             bool
 
 	origin, name, key, kind, language, date, ifExists string
@@ -76,6 +77,8 @@ func (s *setting) env() string {
 var settings = []setting{
 	{key: "db", arg: "URL", usage: "database: a postgres:// URL or a libpq key=value string",
 		target: func(o *options) any { return &o.db }},
+	{key: "read-urls", flag: "read-url", arg: "URL", usage: "streaming replica of the database, to search and read from (repeatable)",
+		target: func(o *options) any { return &o.readURLs }},
 	{key: "schema", arg: "NAME", usage: "schema of the tables (default: the connection's, usually public)",
 		target: func(o *options) any { return &o.schema }},
 	{key: "owner", arg: "ID", fallback: "default", usage: "owner (tenant) to work for",

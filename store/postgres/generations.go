@@ -129,9 +129,16 @@ func plainGenerations(list []generation) []llmemory.Generation {
 	return out
 }
 
-// Generations implements [llmemory.Store].
+// Generations implements [llmemory.Store]. While the primary does not answer, a replica does, so that searches go on.
 func (s *Store) Generations(ctx context.Context, _ llmemory.GenerationsParams) ([]llmemory.Generation, error) {
-	list, err := s.generations(ctx)
+	if !s.replicas.down() {
+		list, err := s.generations(ctx)
+		if s.replicas == nil || !errors.Is(err, llmemory.ErrUnavailable) {
+			return plainGenerations(list), err
+		}
+	}
+	var list []generation
+	err := s.readAnywhere(ctx, func(b *pgdbm.Batch) { b.Queue(s.sql.Get("generations")).Row(scanGenerations(&list)) })
 	return plainGenerations(list), err
 }
 

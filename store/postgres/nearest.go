@@ -76,12 +76,18 @@ func (v *view) generation(ctx context.Context, id int64) (generation, error) {
 	}); err != nil {
 		return generation{}, err
 	}
-	s.shared.learn(list)
-	g, ok := s.shared.known(id)
-	if !ok {
-		return generation{}, notFound(id)
+	if v.replica == nil {
+		s.shared.learn(list)
 	}
-	return g, nil
+	for _, g := range list {
+		if g.ID == id {
+			return g, nil
+		}
+	}
+	if v.replica != nil { // it may not have heard of it
+		return generation{}, &llmemory.UnavailableError{What: "vectors", Err: fmt.Errorf("the replica knows no generation %d", id)}
+	}
+	return generation{}, notFound(id)
 }
 
 // queue adds the question to a batch.

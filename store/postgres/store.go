@@ -38,6 +38,14 @@ type Options struct {
 	Schema string
 	// Pool is the pool that [Open] makes; its URL is ignored. Zero values mean pgdbm's defaults.
 	Pool pgdbm.Config
+	// ReadURLs name streaming replicas of the database. They answer searches, and Get, Text, Chunks, List and Stats, in turn; the
+	// primary answers when none of them can, and everything else. The store makes a pool for each, with the settings of Pool, and
+	// keeps one more connection to each and to the primary, to look after them. A replica that is down or too far behind when the
+	// store is opened is no error, nor later: [Store.Replicas] tells. What a replica answers may be a little old; see
+	// [llmemory.Owner.Fresh].
+	ReadURLs []string
+	// MaxReplicaLag is how far a replica may be behind to be asked. Defaults to [DefaultMaxReplicaLag], 5 s.
+	MaxReplicaLag time.Duration
 	// RequireMigrated makes a pending migration an error instead of running it, for processes whose role may not change the
 	// schema or that should not.
 	RequireMigrated bool
@@ -45,18 +53,22 @@ type Options struct {
 
 // Store implements [llmemory.Store] on PostgreSQL. It is safe for concurrent use.
 type Store struct {
-	db     *pgdbm.DB
-	pool   *pgdbm.Pool // owned; nil when borrowed
-	joined bool        // lives in a host's transaction
-	tx     pgx.Tx
-	sql    sqlfile.Set
-	shared *shared
-	closed *atomic.Bool
+	db       *pgdbm.DB
+	pool     *pgdbm.Pool // owned; nil when borrowed
+	joined   bool        // lives in a host's transaction
+	tx       pgx.Tx
+	sql      sqlfile.Set
+	shared   *shared
+	closed   *atomic.Bool
+	replicas *replicas // nil without, and for the two copies below
+	primary  *Store    // a copy that asks no replicas; nil without replicas
+	copy     bool      // of another store, which is the one to close
 }
 
 var (
-	_ llmemory.Store  = (*Store)(nil)
-	_ llmemory.Joiner = (*Store)(nil)
+	_ llmemory.Store      = (*Store)(nil)
+	_ llmemory.Joiner     = (*Store)(nil)
+	_ llmemory.Replicated = (*Store)(nil)
 )
 
 // Open connects to the database that url names, migrates the schema and returns a store that owns its pool: Close closes it. The
@@ -83,6 +95,9 @@ func Open(ctx context.Context, url string, opts *Options) (*Store, error) {
 		return nil, err
 	}
 	s.pool = pool
+	if s.primary != nil {
+		s.primary.pool = pool
+	}
 	return s, nil
 }
 
@@ -116,7 +131,16 @@ func start(ctx context.Context, db *pgdbm.DB, m *pgdbm.Migrator, o Options) (*St
 	if err != nil {
 		return nil, err
 	}
-	return &Store{db: db, sql: sql, shared: &shared{}, closed: new(atomic.Bool)}, nil
+	s := &Store{db: db, sql: sql, shared: &shared{}, closed: new(atomic.Bool)}
+	if len(o.ReadURLs) > 0 {
+		primary := *s
+		primary.copy = true
+		s.primary = &primary
+		if s.replicas, err = watch(ctx, db, o); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
 }
 
 // statements returns the named statements with their template tags, which db renders.
@@ -133,7 +157,7 @@ func statements() (sqlfile.Set, error) {
 // transactions short. Nothing is retried and no maintenance is done in it. Use it with [llmemory.Memory.On].
 func (s *Store) WithTx(tx pgx.Tx) *Store {
 	c := *s
-	c.tx, c.joined, c.pool = tx, true, nil
+	c.tx, c.joined, c.copy, c.pool, c.replicas, c.primary = tx, true, true, nil, nil, nil
 	return &c
 }
 
@@ -143,10 +167,13 @@ func (s *Store) Joined() bool { return s.joined }
 // DB returns the handle that the store works through, for a host that shares its pool.
 func (s *Store) DB() *pgdbm.DB { return s.db }
 
-// Close implements [llmemory.Store]. It closes the pool if [Open] made it.
+// Close implements [llmemory.Store]. It closes the pool if [Open] made it, and those of replicas.
 func (s *Store) Close() error {
-	if s.joined || s.closed.Swap(true) {
+	if s.copy || s.closed.Swap(true) {
 		return nil
+	}
+	if s.replicas != nil {
+		s.replicas.close()
 	}
 	if s.pool != nil {
 		s.pool.Close()
@@ -178,33 +205,50 @@ var snapshot = &pgdbm.TxOptions{Isolation: pgdbm.RepeatableRead, ReadOnly: true}
 // read runs statements that must see one instant, in one round trip, and repeats them once on a new connection if the one they had
 // turns out to be dead.
 func (s *Store) read(ctx context.Context, queue func(*pgdbm.Batch)) error {
-	attempt := func() error {
-		var b pgdbm.Batch
-		queue(&b)
-		switch {
-		case s.joined:
-			return s.db.WithTx(s.tx).Run(ctx, &b)
-		case b.Len() == 1: // a statement sees one instant anyway
-			return s.db.Run(ctx, &b)
-		}
-		tx, err := s.begin(ctx, snapshot)
+	if err := s.check(); err != nil {
+		return err
+	}
+	return readError(s.twice(ctx, func() error { return s.readFrom(ctx, nil, queue) }))
+}
+
+// readAnywhere is read for what a replica may answer.
+func (s *Store) readAnywhere(ctx context.Context, queue func(*pgdbm.Batch)) error {
+	if err := s.check(); err != nil {
+		return err
+	}
+	return readError(s.anywhere(ctx, func(r *replica) error { return s.readFrom(ctx, r, queue) }))
+}
+
+// readFrom reads from a replica, or from the primary if it is nil.
+func (s *Store) readFrom(ctx context.Context, r *replica, queue func(*pgdbm.Batch)) error {
+	var b pgdbm.Batch
+	queue(&b)
+	switch {
+	case s.joined:
+		return s.db.WithTx(s.tx).Run(ctx, &b)
+	case r == nil && b.Len() == 1: // a statement sees one instant anyway
+		return s.db.Run(ctx, &b)
+	}
+	commit := func(ctx context.Context, db *pgdbm.DB, b *pgdbm.Batch) error {
+		tx, err := db.Begin(ctx, snapshot, nil)
 		if err != nil {
 			return err
 		}
-		if err := tx.Commit(ctx, &b); err != nil {
+		if err := tx.Commit(ctx, b); err != nil {
 			_ = tx.Rollback(ctx)
 			return err
 		}
 		return nil
 	}
-	if err := s.check(); err != nil {
-		return err
+	if r == nil {
+		return commit(ctx, s.db, &b)
 	}
-	err := attempt()
-	if disconnected(err) && !s.joined && ctx.Err() == nil {
-		err = attempt()
-	}
-	if errors.Is(err, pgdbm.ErrCommitUnknown) { // a read commits nothing
+	return s.replicas.run(ctx, r, true, &b, func(ctx context.Context, b *pgdbm.Batch) error { return commit(ctx, r.db, b) })
+}
+
+// readError translates the error of a read, which commits nothing.
+func readError(err error) error {
+	if errors.Is(err, pgdbm.ErrCommitUnknown) {
 		err = &llmemory.UnavailableError{What: "database", Err: errors.Unwrap(err)}
 	}
 	return translate(err)
@@ -232,7 +276,7 @@ func identityColumns(list []llmemory.Identity) (origins, keys []string) {
 func (s *Store) Document(ctx context.Context, p llmemory.DocumentParams) (*llmemory.DocumentRecord, []llmemory.ChunkRecord, error) {
 	var docs []llmemory.DocumentRecord
 	var chunks []llmemory.ChunkRecord
-	err := s.read(ctx, func(b *pgdbm.Batch) {
+	err := s.readAnywhere(ctx, func(b *pgdbm.Batch) {
 		docs, chunks = nil, nil
 		b.Queue(s.sql.Get("document"), p.Owner, p.DocumentID).Rows(collect(&docs, scanDocument))
 		if p.Leaves || p.Parents {
@@ -260,7 +304,7 @@ func (s *Store) Chunks(ctx context.Context, p llmemory.ChunksParams) ([]llmemory
 	var chunks []llmemory.ChunkRecord
 	var total int64
 	found := false
-	err := s.read(ctx, func(b *pgdbm.Batch) {
+	err := s.readAnywhere(ctx, func(b *pgdbm.Batch) {
 		chunks, found = nil, false
 		b.Queue(s.sql.Get("chunk_count"), p.Owner, p.DocumentID, int32(p.Level)).Rows(func(rows pgx.Rows) error {
 			for rows.Next() {
@@ -308,7 +352,7 @@ func (s *Store) List(ctx context.Context, p llmemory.ListParams) ([]llmemory.Doc
 	}
 	var docs []llmemory.DocumentRecord
 	var total int64
-	err = s.read(ctx, func(b *pgdbm.Batch) {
+	err = s.readAnywhere(ctx, func(b *pgdbm.Batch) {
 		docs = nil
 		b.Queue(replaceMarker(page, "/*order*/", order), pageArgs...).Rows(collect(&docs, scanDocument))
 		b.Queue(count, countArgs...).Row(func(r pgx.Row) error { return r.Scan(&total) })
@@ -319,7 +363,8 @@ func (s *Store) List(ctx context.Context, p llmemory.ListParams) ([]llmemory.Doc
 // Stats implements [llmemory.Store].
 func (s *Store) Stats(ctx context.Context, p llmemory.StatsParams) (*llmemory.StatsRecord, error) {
 	var r llmemory.StatsRecord
-	err := s.read(ctx, func(b *pgdbm.Batch) {
+	err := s.readAnywhere(ctx, func(b *pgdbm.Batch) {
+		r = llmemory.StatsRecord{}
 		b.Queue(s.sql.Get("stats"), p.Owner, int32(p.Folded)).Row(func(row pgx.Row) error {
 			var types, languages []byte
 			var created, updated *time.Time

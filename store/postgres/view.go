@@ -12,10 +12,10 @@ import (
 
 // view implements [llmemory.View]: a read transaction whose BEGIN travels with the first question and whose COMMIT with the last.
 type view struct {
-	store *Store
-	tx    *pgdbm.Tx
-	asked bool
-	done  bool
+	store   *Store
+	replica *replica  // that answers; nil for the primary
+	tx      *pgdbm.Tx // nil before the first question
+	done    bool
 }
 
 // View implements [llmemory.Store].
@@ -26,30 +26,46 @@ func (s *Store) View(ctx context.Context, _ llmemory.ViewParams) (llmemory.View,
 	return &view{store: s}, nil
 }
 
-// run sends a batch; the first one again on a new connection if the one it had turns out to be dead.
+// run sends a batch. The first one finds where to ask: a replica or the primary.
 func (v *view) run(ctx context.Context, queue func(*pgdbm.Batch)) error {
-	attempt := func() error {
+	s := v.store
+	if v.tx != nil {
 		var b pgdbm.Batch
 		queue(&b)
-		if v.tx == nil {
-			tx, err := v.store.begin(ctx, snapshot)
-			if err != nil {
+		return translate(v.send(ctx, &b, v.tx.Run))
+	}
+	return translate(s.anywhere(ctx, func(r *replica) (err error) {
+		var b pgdbm.Batch
+		queue(&b)
+		if v.replica = r; r != nil {
+			err = s.replicas.run(ctx, r, true, &b, func(ctx context.Context, b *pgdbm.Batch) (err error) {
+				v.tx, err = r.db.Begin(ctx, snapshot, b)
 				return err
-			}
-			v.tx = tx
+			})
+		} else if v.tx, err = s.begin(ctx, snapshot); err == nil {
+			err = v.tx.Run(ctx, &b)
 		}
-		return v.tx.Run(ctx, &b)
-	}
-	err := attempt()
-	if disconnected(err) && !v.asked && !v.store.joined && ctx.Err() == nil {
-		if v.tx != nil {
-			_ = v.tx.Rollback(ctx)
-			v.tx = nil
+		if err != nil {
+			v.drop(ctx)
 		}
-		err = attempt()
+		return err
+	}))
+}
+
+// send sends a further batch to where the snapshot is.
+func (v *view) send(ctx context.Context, b *pgdbm.Batch, run func(context.Context, *pgdbm.Batch) error) error {
+	if v.replica == nil {
+		return run(ctx, b)
 	}
-	v.asked = true
-	return translate(err)
+	return v.store.replicas.run(ctx, v.replica, false, b, run)
+}
+
+// drop ends the transaction. The next question begins another one.
+func (v *view) drop(ctx context.Context) {
+	if v.tx != nil {
+		_ = v.tx.Rollback(context.WithoutCancel(ctx))
+		v.tx = nil
+	}
 }
 
 // Postings implements [llmemory.View].
@@ -101,8 +117,8 @@ func (v *view) Postings(ctx context.Context, p llmemory.PostingsParams) (*llmemo
 		}
 		// The generation was retired: the answer without it says which is active.
 		s.shared.forget(p.Vector.Generation)
-		_ = v.tx.Rollback(context.WithoutCancel(ctx))
-		v.tx, nearest = nil, nil
+		v.drop(ctx)
+		nearest = nil
 		if err := v.run(ctx, ask); err != nil {
 			return nil, err
 		}
@@ -197,7 +213,7 @@ func (v *view) Hits(ctx context.Context, p llmemory.HitsParams) ([]llmemory.HitR
 		v.tx = tx
 	}
 	v.done = true
-	if err := v.tx.Commit(ctx, &b); err != nil {
+	if err := v.send(ctx, &b, v.tx.Commit); err != nil {
 		_ = v.tx.Rollback(ctx)
 		if pgdbm.IsConnection(err) { // a read commits nothing
 			return nil, &llmemory.UnavailableError{What: "database", Err: err}
