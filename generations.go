@@ -188,7 +188,8 @@ type generationList struct {
 	read time.Time
 }
 
-// generationTTL is how long a process may not know of a new generation. Searches notice a switch at once.
+// generationTTL is how long a process may not know of a new generation. Searches notice a switch at once, and that there is any,
+// everybody does.
 const generationTTL = 5 * time.Second
 
 func (c *models) forget(s Store) {
@@ -210,7 +211,7 @@ func (m *Memory) generations(ctx context.Context) ([]Generation, error) {
 		return known.list, nil
 	}
 	list, err := m.store.Generations(ctx, GenerationsParams{})
-	if err != nil {
+	if err != nil || len(list) == 0 {
 		return nil, err
 	}
 	c.mu.Lock()

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/llmemory/llmemory"
+	"github.com/llmemory/llmemory/embedding/embedtest"
 	"github.com/llmemory/llmemory/pgdbm"
 	"github.com/llmemory/llmemory/pgdbm/pgtest"
 	"github.com/llmemory/llmemory/store/postgres"
@@ -110,6 +111,120 @@ func TestGrantedRole(t *testing.T) {
 					t.Errorf("%s gives %v, want insufficient privilege", sql, err)
 				}
 			}
+		})
+	}
+}
+
+// A role that may only read and write does all there is to do with vectors but making and removing generations, which it says who can.
+func TestGrantedRoleEmbeds(t *testing.T) {
+	t.Parallel()
+	for schema, extension := range map[string]string{"public": "public", `Select "x"`: `it's "ext"`} {
+		t.Run(schema, func(t *testing.T) {
+			t.Parallel()
+			ctx := t.Context()
+			address := pgtest.URL(t)
+			admin := observer(t, address)
+			opens(t, address, postgres.Options{Schema: schema})
+			open := func(url string) (*postgres.Store, *llmemory.Memory) {
+				store, err := postgres.Open(ctx, url, &postgres.Options{Schema: schema})
+				must(t, err)
+				t.Cleanup(func() { closes(t, func() { must(t, store.Close()) }) })
+				mem, err := llmemory.New(store, &llmemory.Config{Chunker: lines, Embedder: embedtest.New(embedtest.Config{})})
+				must(t, err)
+				return store, mem
+			}
+			plain := pgtest.Role(t, address, pgtest.RoleOptions{Grants: grants(schema)})
+			store, mem := open(plain)
+			ws := mem.Owner("o")
+			refused := func(what string, err error, want string) {
+				t.Helper()
+				if !errors.Is(err, llmemory.ErrUnavailable) || !strings.HasSuffix(err.Error(), want) {
+					t.Errorf("%s: %v\nwant ErrUnavailable and %s", what, err, want)
+				}
+			}
+			add := func(key, text string) llmemory.Added {
+				t.Helper()
+				added, err := ws.Add(ctx, llmemory.Document{Key: key, Language: "en", Content: text})
+				must(t, err)
+				return added
+			}
+
+			// Without pgvector: documents are stored, found by text, and everybody is told what to run.
+			const install = `required extension "vector" is not installed in this database; a superuser can run: CREATE EXTENSION "vector"`
+			added := add("1", "alpha one\nalpha two")
+			refused("Add", added.EmbedErr, install)
+			if added.Pending != 2 || added.Embedded != 0 {
+				t.Errorf("%d embedded, %d pending, want 0 and 2", added.Embedded, added.Pending)
+			}
+			_, err := mem.AddGeneration(ctx, nil, "")
+			refused("AddGeneration", err, install)
+			r, err := ws.Search(ctx, "alpha", nil)
+			must(t, err)
+			if len(r.Hits) != 2 || len(r.Degraded) != 1 {
+				t.Errorf("%d passages found, degraded: %v; want 2 by text", len(r.Hits), r.Degraded)
+			}
+			if extension != "public" {
+				run(t, admin, "CREATE SCHEMA "+pgx.Identifier{extension}.Sanitize())
+			}
+			run(t, admin, "CREATE EXTENSION vector SCHEMA "+pgx.Identifier{extension}.Sanitize())
+			run(t, admin, "UPDATE pg_extension SET extversion = '0.7.4' WHERE extname = 'vector'")
+			_, err = mem.AddGeneration(ctx, nil, "")
+			refused("AddGeneration with an old pgvector", err,
+				`required extension "vector" has version 0.7.4 here, at least 0.8.0 is needed; its owner or a superuser can run: ALTER EXTENSION "vector" UPDATE`)
+			run(t, admin, "UPDATE pg_extension SET extversion = default_version FROM pg_available_extensions WHERE name = 'vector' AND extname = 'vector'")
+
+			// With it, somebody must make the table.
+			const makes = "run `llmemory models add` as the owner of the schema's tables"
+			_, err = mem.AddGeneration(ctx, nil, "")
+			refused("AddGeneration", err, makes)
+			refused("Add", add("2", "alpha three").EmbedErr, install) // it does not ask again for a while
+			if _, err := mem.EmbedQueue(ctx, nil); err == nil || !strings.HasSuffix(err.Error(), makes) {
+				t.Errorf("EmbedQueue: %v", err)
+			}
+			_, keeper := open(address)
+			g, err := keeper.AddGeneration(ctx, embedtest.New(embedtest.Config{}), "")
+			must(t, err)
+			if extension != "public" { // granted before pgvector was there
+				run(t, admin, postgres.Grants(schema, roleName(t, plain)))
+			}
+
+			// From then on the role that was granted its rights before does everything, and so does one that is granted them now.
+			later := pgtest.Role(t, address, pgtest.RoleOptions{Grants: grants(schema)})
+			_, other := open(later)
+			for i, mem := range []*llmemory.Memory{mem, other} {
+				ws := mem.Owner("o")
+				added := add(fmt.Sprint("added ", i), fmt.Sprint("alpha four\nalpha five ", i))
+				if added.EmbedErr != nil || added.Embedded != 2 || added.Pending != 0 {
+					t.Errorf("Add: %+v", added)
+				}
+				_, err = ws.Add(ctx, llmemory.Document{Key: fmt.Sprint("queued ", i), Content: fmt.Sprint("alpha six ", i), Embed: llmemory.EmbedLater})
+				must(t, err)
+				if p, err := mem.EmbedQueue(ctx, nil); err != nil || p.Embedded != 4-3*i { // the first one backfills
+					t.Errorf("EmbedQueue: %+v, %v", p, err)
+				}
+				r, err := ws.Search(ctx, "alpha", &llmemory.SearchOptions{Mode: llmemory.ByVector})
+				must(t, err)
+				if len(r.Hits) != 6+3*i {
+					t.Errorf("%d passages found by vector, want %d", len(r.Hits), 6+3*i)
+				}
+				_, err = mem.Progress(ctx, g.ID)
+				must(t, err)
+				_, err = mem.Estimate(ctx, nil)
+				must(t, err)
+				_, err = mem.TuneIndexes(ctx)
+				must(t, err)
+				_, err = mem.ActivateGeneration(ctx, g.ID, false)
+				must(t, err)
+			}
+			deleted, err := ws.DeleteWhere(ctx, llmemory.Where{Origins: []string{"default"}})
+			must(t, err)
+			if len(deleted.DocumentIDs) != 6 {
+				t.Errorf("%d documents deleted, want 6", len(deleted.DocumentIDs))
+			}
+			must(t, checkStored(ctx, store))
+			refused("RetireGeneration", mem.RetireGeneration(ctx, g.ID, true),
+				"this role may not drop the table; run `llmemory models retire` as the owner of the schema's tables")
+			must(t, keeper.RetireGeneration(ctx, g.ID, true))
 		})
 	}
 }

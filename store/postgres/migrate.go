@@ -119,7 +119,8 @@ func inspect(ctx context.Context, db *pgdbm.DB, m *pgdbm.Migrator) (pending []st
 		"nothing was changed: choose another schema (Options.Schema, --schema, or pool.Schema)", db.SchemaName(), strings.Join(found, ", "))}
 }
 
-// Grants returns the SQL that gives a role what it needs to work in a migrated schema: to read and write the tables, nothing more.
+// Grants returns the SQL that gives a role what it needs to work in a migrated schema: to read and write the tables, nothing more. A
+// generation of vectors that is made later brings its rights along: they are those on the queue.
 func Grants(schema, role string) string {
 	s, r := sqlfile.Quote(schema), sqlfile.Quote(role)
 	var b strings.Builder
@@ -128,5 +129,32 @@ func Grants(schema, role string) string {
 	for _, t := range tables {
 		fmt.Fprintf(&b, "GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE %s.%s TO %s;\n", s, sqlfile.Quote(t), r)
 	}
+	fmt.Fprintf(&b, `DO $grants$
+DECLARE
+    place text;
+BEGIN
+    FOR place IN -- vectors that there are already
+        SELECT c.oid::regclass FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = %[1]s AND c.relname ~ '^embeddings_[0-9]+$' AND c.relkind = 'r'
+    LOOP
+        EXECUTE pg_catalog.format('GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE %%s TO %%s', place, %[2]s);
+    END LOOP;
+    FOR place IN -- the schema of pgvector, where it is not open to all
+        SELECT n.nspname FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
+        WHERE e.extname = 'vector' AND NOT has_schema_privilege(%[2]s::regrole, n.oid, 'USAGE')
+    LOOP
+        EXECUTE pg_catalog.format('GRANT USAGE ON SCHEMA %%I TO %%s', place, %[2]s);
+    END LOOP;
+END
+$grants$;
+`, quoteLiteral(schema), quoteLiteral(r))
 	return b.String()
+}
+
+// quoteLiteral makes a constant of SQL.
+func quoteLiteral(s string) string {
+	if strings.Contains(s, `\`) {
+		return "E'" + strings.NewReplacer("'", "''", `\`, `\\`).Replace(s) + "'"
+	}
+	return "'" + strings.ReplaceAll(s, "'", "''") + "'"
 }
