@@ -15,11 +15,15 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if task := os.Getenv(starterTask); task != "" {
-		os.Exit(starter(task))
-	}
-	if url := os.Getenv(journalURL); url != "" {
-		os.Exit(writeJournal(url))
+	for name, program := range map[string]func(task string) (exit int){
+		starterTask: starter,
+		journalURL:  writeJournal,
+		fireTask:    func(task string) int { return runProgram(task, fireProgram.run) },
+		stoppedTask: func(task string) int { return runProgram(task, stoppedProgram.run) },
+	} {
+		if task := os.Getenv(name); task != "" {
+			os.Exit(program(task))
+		}
 	}
 	os.Exit(pgtest.Main(m))
 }
