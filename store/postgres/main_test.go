@@ -20,6 +20,7 @@ func TestMain(m *testing.M) {
 		journalURL:  writeJournal,
 		fireTask:    func(task string) int { return runProgram(task, fireProgram.run) },
 		stoppedTask: func(task string) int { return runProgram(task, stoppedProgram.run) },
+		switchTask:  func(task string) int { return runProgram(task, switchProgram.run) },
 	} {
 		if task := os.Getenv(name); task != "" {
 			os.Exit(program(task))
