@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what llmemory's tests or its quick start need, where it is missing.
 #
-#   scripts/setup.sh test         C compiler (race detector), PostgreSQL, pgvector, PgBouncer
+#   scripts/setup.sh test         C compiler (race detector), PostgreSQL, pgvector, PgBouncer, libfaketime
 #   scripts/setup.sh quickstart   PostgreSQL
 #
 # For Debian and Ubuntu. With everything present it does nothing and needs no
@@ -45,6 +45,8 @@ have_compiler() { # a compiler and the C library's headers
 	have gcc && printf '#include <stdlib.h>\nint main(void){return 0;}\n' | gcc -x c -o /dev/null - 2>/dev/null
 }
 
+have_faketime() { compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null; }
+
 have_pgbouncer() { have pgbouncer || [ -x /usr/sbin/pgbouncer ]; }
 
 # server_bin prints the programs' folder of the newest installed server.
@@ -84,6 +86,7 @@ missing() {
 	have_vector || echo pgvector
 	have_compiler || echo compiler
 	have_pgbouncer || echo pgbouncer
+	have_faketime || echo faketime
 }
 
 # ---- installing -------------------------------------------------------------
@@ -273,6 +276,7 @@ for thing in "${lacking[@]}"; do
 	postgresql) install_postgresql ;;
 	pgvector) install_vector ;;
 	pgbouncer) install_pgbouncer ;;
+	faketime) apt_install libfaketime ;;
 	esac || fail "could not install $thing"
 done
 

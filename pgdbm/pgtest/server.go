@@ -36,6 +36,10 @@ type Options struct {
 	// Settings are further server settings, for example
 	// {"max_connections": "20"}.
 	Settings map[string]string
+
+	// Env are further variables of the server's environment, for example
+	// "TZ=Asia/Tokyo".
+	Env []string
 }
 
 // Server is a private PostgreSQL server. It is stopped when the process that
@@ -89,7 +93,7 @@ func (s *Server) launch(ctx context.Context, script string) error {
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
 		command = append(command, "-c", name+"="+settings[name])
 	}
-	s.service = service{dir: dir, keep: s.options.Dir != "", signal: "QUIT", setup: setupScript(data, script), command: command}
+	s.service = service{dir: dir, keep: s.options.Dir != "", signal: "QUIT", setup: setupScript(data, script), command: command, env: s.options.Env}
 	if s.service.keep {
 		s.service.signal = "INT" // what is kept deserves an orderly end
 	}

@@ -31,6 +31,7 @@ type service struct {
 	signal  string   // stops the server at the end
 	setup   string   // shell commands run once, before the first start
 	command []string // program and arguments
+	env     []string // further variables of the environment
 }
 
 // explain adds the end of the service's log to an error.

@@ -167,7 +167,7 @@ func supervise(acct account, sv service) (*supervisor, error) {
 
 	cmd := exec.Command("/bin/sh", append([]string{"-c", superviseScript, "pgtest-supervisor", sv.dir, keep, sv.signal, sv.setup}, sv.command...)...)
 	cmd.Dir = sv.dir
-	cmd.Env = serverEnv(sv.dir)
+	cmd.Env = append(serverEnv(sv.dir), sv.env...)
 	// Files, not writers: no goroutine of os/exec runs for the server's life,
 	// which leak detectors would report, and go test does not wait for a child
 	// that holds its standard output.
