@@ -15,34 +15,52 @@ func (s *search) highlight(hits []Hit, q postings.Query) {
 	if s.options.Snippet < 0 {
 		return
 	}
-	wanted := map[string]bool{}
+	m := marker{analyzer: s.memory.analyzer, wanted: map[string]bool{}, seen: map[languageWord]bool{}}
 	for _, t := range q.Terms {
-		wanted[t.Term] = true
+		m.wanted[t.Term] = true
+		if _, term, _ := strings.Cut(t.Term, ":"); term != "" {
+			m.first[term[0]] = true
+		}
 	}
-	marked := map[languageWord]bool{}
 	for i := range hits {
 		h := &hits[i]
-		h.Highlights = s.memory.spans(h.Document.Language, h.Text, wanted, marked)
+		h.Highlights = m.spans(h.Document.Language, h.Text)
 		h.Snippet = snippet(h.Text, h.Highlights, s.options.Snippet)
 	}
 }
 
+// marker finds words that analyse to one of the terms wanted.
+type marker struct {
+	analyzer *analysis.Analyzer
+	wanted   map[string]bool
+	first    [256]bool             // what the wanted terms begin with
+	seen     map[languageWord]bool // words that were looked at, and what came of it
+	tokens   []analysis.Token
+}
+
 type languageWord struct{ language, word string }
 
-// spans returns where words of the text analyse to one of the terms, in order and without overlap. Words of scripts that are
-// written without spaces are looked at in pairs of characters, as they are indexed. marked remembers the words seen.
-func (m *Memory) spans(language, text string, wanted map[string]bool, marked map[languageWord]bool) []Span {
+// matches tells whether a word analyses to a term wanted.
+func (m *marker) matches(language, word string) bool {
+	if c, ok := analysis.FirstLetter(word); ok && !m.first[c] {
+		return false
+	}
+	w := languageWord{language, word}
+	yes, seen := m.seen[w]
+	if !seen {
+		m.tokens, _ = m.analyzer.Analyze(language, word, m.tokens[:0])
+		yes = slices.ContainsFunc(m.tokens, func(t analysis.Token) bool { return m.wanted[t.Term] })
+		m.seen[w] = yes
+	}
+	return yes
+}
+
+// spans returns where words of the text match, in order and without overlap. Words of scripts that are written without spaces are
+// looked at in pairs of characters, as they are indexed.
+func (m *marker) spans(language, text string) []Span {
 	var out []Span
-	var tokens []analysis.Token
 	mark := func(start, end int) {
-		w := languageWord{language, text[start:end]}
-		yes, seen := marked[w]
-		if !seen {
-			tokens, _ = m.analyzer.Analyze(language, w.word, tokens[:0])
-			yes = slices.ContainsFunc(tokens, func(t analysis.Token) bool { return wanted[t.Term] })
-			marked[w] = yes
-		}
-		if !yes {
+		if !m.matches(language, text[start:end]) {
 			return
 		}
 		if n := len(out); n > 0 && out[n-1].End >= start {

@@ -2,6 +2,7 @@ package analysis
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -149,6 +150,44 @@ func TestLength(t *testing.T) {
 	got, _ := New().Analyze("en", "the foo_bar and 数据库", nil)
 	if n := Length(got); n != 3 { // foo_bar, 数据, 据库
 		t.Errorf("got %d, want 3 for %s", n, show(got))
+	}
+}
+
+func TestFirstLetter(t *testing.T) {
+	t.Parallel()
+	for _, word := range []string{"", "Isn't", "iPhone", "kWh", "İstanbul", "été", "x1", "a_b", "l'eau", "Ilk", "ilk"} {
+		if c, ok := FirstLetter(word); ok {
+			t.Errorf("%q keeps its first letter %c", word, c)
+		}
+	}
+	if c, ok := FirstLetter("Dying"); !ok || c != 'd' {
+		t.Errorf("Dying: %c, %t", c, ok)
+	}
+	a := New()
+	r := rand.New(rand.NewPCG(1, 1))
+	ends := strings.Fields("a e es s ed ing ly er en em ern isse heit keit ung chen lein tion ment eux euse issant able amente ando iendo aba " +
+		"eria acao ismo ista het heden hed erne erna arna ssa sta lla lle ksi iin ului ilor eaza nak nek ban ben ler lar dan lik im um at")
+	for _, language := range a.Languages() {
+		for n := range 5_000 {
+			word := make([]byte, 1+r.IntN(8))
+			for i := range word {
+				word[i] = "aaeeiioouyybcdfghjklmnpqrstvwxz"[r.IntN(31)]
+			}
+			text := string(word) + ends[n%len(ends)]
+			if n%3 == 0 {
+				text = strings.ToUpper(text[:1]) + text[1:]
+			}
+			want, ok := FirstLetter(text)
+			if !ok {
+				continue
+			}
+			tokens, _ := a.Analyze(language, text, nil)
+			for _, token := range tokens {
+				if _, term, _ := strings.Cut(token.Term, ":"); term[0] != want {
+					t.Fatalf("%s: %s has the term %s", language, text, token.Term)
+				}
+			}
+		}
 	}
 }
 

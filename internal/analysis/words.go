@@ -321,3 +321,18 @@ func stemHindi(s string) string {
 	}
 	return s
 }
+
+// FirstLetter returns the letter that every term of a word begins with, after the tag, in any language. It says so of plain words
+// only: ASCII letters, of which none but the first is a capital. Whoever looks for certain terms in a text can pass over most
+// words at a glance.
+func FirstLetter(word string) (byte, bool) {
+	for i := range len(word) {
+		if c := word[i]; (c < 'a' || c > 'z') && (i > 0 || c < 'A' || c > 'Z') {
+			return 0, false
+		}
+	}
+	if word == "" || word[0]|0x20 == 'i' { // Turkish has two
+		return 0, false
+	}
+	return word[0] | 0x20, true
+}
