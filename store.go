@@ -61,9 +61,9 @@ type Replicated interface {
 
 // View is a read snapshot of one owner. It is not safe for concurrent use and must be closed.
 type View interface {
-	// Postings returns the owner's index state, its segments with the pages that the terms asked for belong to, and which leaves
-	// the filter selects: their ordinals if they are at most p.SelectLimit, else Broad. With p.Vector it also returns the leaves
-	// nearest to a query's vector, which is for searches without a filter.
+	// Postings returns the owner's index state, its segments with the pages that the terms asked for belong to (none without terms),
+	// and which leaves the filter selects: their ordinals if they are at most p.SelectLimit, else Broad. With p.Vector it also
+	// returns the leaves nearest to a query's vector, which is for searches without a filter.
 	Postings(ctx context.Context, p PostingsParams) (*PostingsRecord, error)
 	// Match returns those of the candidates whose document p.Where selects, in the order given. It looks at the candidates in
 	// stages, whose sizes p.Stages gives, and stops after the first stage that leaves it with p.Limit of them. With p.Vector it

@@ -104,8 +104,10 @@ func (v *view) Postings(ctx context.Context, p llmemory.PostingsParams) (*llmemo
 			return scanState(rows, &state)
 		})
 		b.Queue(s.sql.Get("active_generation")).Row(func(row pgx.Row) error { return row.Scan(&active) })
-		b.Queue(s.sql.Get("view_segments"), p.Owner).Rows(collect(&segments, scanSegment))
-		b.Queue(s.sql.Get(name), p.Owner, p.Terms).Rows(collect(&pages, scanPage))
+		if len(p.Terms) > 0 {
+			b.Queue(s.sql.Get("view_segments"), p.Owner).Rows(collect(&segments, scanSegment))
+			b.Queue(s.sql.Get(name), p.Owner, p.Terms).Rows(collect(&pages, scanPage))
+		}
 		if filtered {
 			b.Queue(sql, args...).Rows(collect(&ordinals, scanOrdinal))
 		}
