@@ -41,6 +41,9 @@ func openView(t *testing.T, store llmemory.Store, owner string) llmemory.View {
 // read asks one question of a view of its own.
 func read(t *testing.T, store llmemory.Store, p llmemory.PostingsParams) *llmemory.PostingsRecord {
 	t.Helper()
+	if len(p.Terms) == 0 {
+		p.Terms = []string{"en:-"} // of no leaf: for the segments
+	}
 	view := must(store.View(t.Context(), llmemory.ViewParams{Owner: p.Owner}))(t)
 	record := must(view.Postings(t.Context(), p))(t)
 	if err := view.Close(t.Context()); err != nil {
@@ -102,6 +105,10 @@ func (s *suite) testPostings(t *testing.T) {
 				t.Errorf("block of %d postings (%v), want %d", header.Count, err, documents)
 			}
 		}
+	}
+	r := must(openView(t, s.shared, o.ID()).Postings(t.Context(), llmemory.PostingsParams{Owner: o.ID()}))(t)
+	if len(r.Segments) > 0 || r.State.Leaves != 521 {
+		t.Errorf("without terms: %d segments, %d leaves; want none, 521", len(r.Segments), r.State.Leaves)
 	}
 }
 
