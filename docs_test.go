@@ -1,6 +1,7 @@
 package llmemory_test
 
 import (
+	"bufio"
 	"bytes"
 	"flag"
 	"fmt"
@@ -111,11 +112,12 @@ func after(source, part []string) ([]string, bool) {
 	return nil, false
 }
 
-// buildCommand returns a folder with the command llmemory in it.
-func buildCommand(t *testing.T) string {
+// buildCommand returns a folder with the command llmemory in it, and other programs if they are named.
+func buildCommand(t *testing.T, others ...string) string {
 	t.Helper()
 	dir := t.TempDir()
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", dir, "./cmd/llmemory").CombinedOutput(); err != nil {
+	args := append([]string{"build", "-o", dir + string(filepath.Separator), "./cmd/llmemory"}, others...)
+	if out, err := exec.CommandContext(t.Context(), "go", args...).CombinedOutput(); err != nil {
 		t.Fatalf("build llmemory: %v\n%s", err, out)
 	}
 	return dir
@@ -124,10 +126,37 @@ func buildCommand(t *testing.T) string {
 // The commands in the README print what it says they print; "…" stands for anything. They share a folder and a database.
 func TestCommandsInREADME(t *testing.T) {
 	t.Parallel()
-	const name = "README.md"
+	checkCommands(t, "README.md", buildCommand(t))
+}
+
+// So do those in the document on embeddings, with the server that it tells to start.
+func TestCommandsInEmbeddings(t *testing.T) {
+	t.Parallel()
+	bin := buildCommand(t, "./internal/embedserver")
+	server := exec.CommandContext(t.Context(), filepath.Join(bin, "embedserver"), "-listen", "127.0.0.1:0")
+	out, err := server.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer server.Wait()         //nolint:errcheck // it is killed
+	defer server.Process.Kill() //nolint:errcheck // it may have ended by itself
+	url, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkCommands(t, "docs/embeddings.md", bin, "OPENAI_BASE_URL="+strings.TrimSpace(url), "LLMEMORY_EMBEDDER=openai:all-minilm")
+}
+
+// checkCommands runs the commands of a document one after the other.
+func checkCommands(t *testing.T, name, bin string, variables ...string) {
+	t.Helper()
 	lines, blocks := readDocument(t, name)
 	work := t.TempDir()
-	environment := append(os.Environ(), "LLMEMORY_DB="+pgtest.URL(t), "PATH="+buildCommand(t)+":"+os.Getenv("PATH"))
+	environment := append(os.Environ(), "LLMEMORY_DB="+pgtest.URL(t), "PATH="+bin+":"+os.Getenv("PATH"))
+	environment = append(environment, variables...)
 	status := "0"
 	run := func(command string) []string {
 		cmd := exec.CommandContext(t.Context(), "sh", "-c", "(exit "+status+"); "+command)

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/llmemory/llmemory/embedding"
 )
 
 // The sentinels below are what callers test with [errors.Is]. Every error this module returns wraps exactly one of them, a
@@ -73,7 +75,7 @@ func (e *UnavailableError) Error() string {
 	var b strings.Builder
 	b.WriteString(e.What)
 	b.WriteString(" unavailable")
-	if e.RetryAfter > 0 {
+	if e.RetryAfter > 0 && embedding.RetryAfter(e.Err) == 0 { // else the cause says so
 		fmt.Fprintf(&b, " (retry after %s)", e.RetryAfter)
 	}
 	if e.Err != nil {

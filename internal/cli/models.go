@@ -128,8 +128,11 @@ func (a *app) modelsAdd(ctx context.Context, _ []string) error {
 		return err
 	}
 	cost := "at no known cost"
-	if e.Cost > 0 {
+	switch {
+	case e.Cost >= 0.0001:
 		cost = fmt.Sprintf("for about $%.4f", e.Cost)
+	case e.Cost > 0:
+		cost = "for less than $0.0001"
 	}
 	a.note("%d passages, about %d tokens of %s, %s, in about %s", e.Leaves, e.Tokens, e.Model.Model, cost, roughly(e.Took))
 	if e.Leaves > 0 {

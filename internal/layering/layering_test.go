@@ -32,7 +32,7 @@ var layers = [][]string{
 	5: {"store/postgres", "store/sqlite"},
 	6: {"httpserver", "llmemorytest", "mcpserver"},
 	7: {"internal/cli"},
-	8: {"cmd/llmemory", "examples/...", "internal/bench", "internal/pgrun"},
+	8: {"cmd/llmemory", "examples/...", "internal/bench", "internal/embedserver", "internal/pgrun"},
 }
 
 // sideways are the imports within one layer that are meant: an example of a
@@ -47,7 +47,7 @@ var sideways = map[[2]string]bool{
 var testOnly = []string{"pgdbm/pgtest", "internal/pgproxy", "internal/soak", "store/storetest", "llmemorytest", "embedding/embedtest"}
 
 // testPrograms are the only programs outside tests that may import testOnly.
-var testPrograms = []string{"internal/bench", "internal/pgrun"}
+var testPrograms = []string{"internal/bench", "internal/embedserver", "internal/pgrun"}
 
 // pkg is what go list tells of a package.
 type pkg struct {

@@ -230,11 +230,11 @@ func (s *switching) search(ctx context.Context, n int) {
 	s.by[generation]++
 }
 
-// searchers search twenty times a second until the context ends. They can be told to be through with what they were at.
+// searchers search twenty times a second until the context ends, or less often if sixteen at a time cannot keep up with that.
 func (s *switching) searchers(ctx context.Context) (ended func()) {
 	var all sync.WaitGroup
 	ask := make(chan int)
-	for range 4 {
+	for range 16 {
 		all.Go(func() {
 			for n := range ask {
 				s.search(ctx, n)
@@ -244,11 +244,13 @@ func (s *switching) searchers(ctx context.Context) (ended func()) {
 	}
 	all.Go(func() {
 		defer close(ask)
+		tick := time.NewTicker(50 * time.Millisecond)
+		defer tick.Stop()
 		for n := 0; ; n++ {
 			select {
 			case <-ctx.Done():
 				return
-			case <-time.After(50 * time.Millisecond):
+			case <-tick.C:
 			}
 			select {
 			case <-ctx.Done():
@@ -263,7 +265,7 @@ func (s *switching) searchers(ctx context.Context) (ended func()) {
 // enter begins a phase, once searches are through with what was before.
 func (s *switching) enter(phase int64) {
 	s.phase.Store(phase)
-	for n := s.rounds.Load(); s.rounds.Load() < n+8 && !s.Failed(); {
+	for n := s.rounds.Load(); s.rounds.Load() < n+20 && !s.Failed(); {
 		time.Sleep(5 * time.Millisecond)
 	}
 }
