@@ -129,8 +129,8 @@ const (
 
 // Search finds the passages that answer a query best. By text, words are ORed and ranked by BM25; by vector, passages are ranked by
 // the cosine similarity of their vectors to the question's; a hybrid search, the default, fuses both. In every mode, "quoted
-// phrases" must occur, -word and -"phrase" must not. Where no passage holds the phrases, their words are searched one by one, and
-// Degraded says so. A hybrid search without vectors, for want of an embedder or because it fails, answers by text, and Degraded
+// phrases" must occur, -word and -"phrase" must not. Where no passage that Where selects holds the phrases, their words are searched
+// one by one, and Degraded says so. A hybrid search without vectors, for want of an embedder or because it fails, answers by text, and Degraded
 // says so. Nil options mean defaults. Finding nothing is no error.
 //
 // Errors: [*InvalidError], [ErrUnavailable], [ErrClosed], or the context's.
@@ -327,15 +327,15 @@ func (m *Memory) question(ctx context.Context, query string) (q *question, reaso
 }
 
 // ask waits for the store at most three times: for the postings and, without a filter, the nearest vectors; for what a filter or
-// an owner not seen before makes a second step; and for the hits' text. All answers are of one snapshot. It is stale if the
-// question's generation is not the active one.
+// an owner not seen before makes a second step; and for the hits' text. It waits once more if the passages that hold the phrases are
+// not among those of a filter, and this has to be asked. All answers are of one snapshot. It is stale if the question's generation is
+// not the active one.
 func (s *search) ask(ctx context.Context, q *question) (hits []Hit, stale bool, err error) {
 	store := s.memory.store
 	key := ownerKey{store, s.owner}
 	facts, seen := s.memory.owners.get(key)
 	query, languages := s.analyse(facts.languages)
 	s.stage("analyse")
-	text := s.options.Mode != ByVector
 	terms, positions := s.lookups(query)
 	if len(terms) == 0 && q == nil {
 		return nil, false, nil
@@ -380,40 +380,6 @@ func (s *search) ask(ctx context.Context, q *question) (hits []Hit, stale bool, 
 	}
 	s.explanation.Languages, s.explanation.Terms = languages, params.Terms
 
-	var (
-		sources            []postings.Source
-		scored             []postings.Scored
-		required, excluded *postings.Set
-	)
-	if text || conditions {
-		if sources, err = openSources(found); err != nil {
-			return nil, false, err
-		}
-	}
-	if text {
-		if scored, err = s.score(query, sources, found); err != nil {
-			return nil, false, err
-		}
-	}
-	if conditions && q != nil {
-		if required, excluded, err = postings.Conditions(query, sources); err != nil {
-			return nil, false, fmt.Errorf("%w: search the text index: %w", ErrCorrupt, err)
-		}
-	}
-	if len(query.Phrases) > 0 && len(scored) == 0 && (required == nil || required.Len() == 0) {
-		// People quote titles and names that the text does not spell that way.
-		query.Phrases, required = nil, nil
-		if text {
-			if scored, err = s.score(query, sources, found); err != nil {
-				return nil, false, err
-			}
-		}
-		if len(scored) > 0 || q != nil {
-			s.degraded = append(s.degraded, "phrase: no passage holds the quoted words together; they were searched one by one")
-		}
-	}
-	s.explanation.Candidates = len(scored)
-	s.stage("score")
 	s.explanation.Filter = "none"
 	switch {
 	case found.Broad:
@@ -421,22 +387,28 @@ func (s *search) ask(ctx context.Context, q *question) (hits []Hit, stale bool, 
 	case found.Selected != nil:
 		s.explanation.Filter = "selective"
 	}
-	vector := found.Vector
-	if nearest != nil && vector == nil {
-		nearest.Rows = found.State.Leaves
-		nearest.Among = among(found.Selected, required)
-	} else {
-		nearest = nil
-	}
-	if nearest != nil || found.Broad && len(scored) > 0 {
-		if scored, vector, err = s.match(ctx, view, scored, found.Broad, nearest, vector); err != nil {
+	var sources []postings.Source
+	if s.options.Mode != ByVector || conditions {
+		if sources, err = openSources(found); err != nil {
 			return nil, false, err
 		}
-		s.stage("filter")
 	}
-	candidates := s.fuse(scored, s.conditioned(vector, required, excluded), q)
+	ranked, err := s.rank(ctx, view, query, sources, found, nearest)
+	relaxed := err == nil && ranked.unmet
+	if relaxed {
+		// People quote titles and names that the text does not spell that way.
+		query.Phrases = nil
+		ranked, err = s.rank(ctx, view, query, sources, found, nearest)
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	candidates := s.fuse(ranked.scored, s.conditioned(ranked), q)
 	if len(candidates) == 0 {
 		return nil, false, nil
+	}
+	if relaxed {
+		s.degraded = append(s.degraded, "phrase: no passage holds the quoted words together; they were searched one by one")
 	}
 	if hits, err = s.hydrate(ctx, view, candidates); err != nil {
 		return nil, false, err
@@ -479,16 +451,71 @@ func among(selected []uint64, required *postings.Set) []uint64 {
 	return out
 }
 
-// conditioned drops what phrases and exclusions do not let pass.
-func (s *search) conditioned(v *VectorRecord, required, excluded *postings.Set) []VectorHit {
-	if v == nil {
+// ranking is what text and vectors find.
+type ranking struct {
+	scored []postings.Scored
+	vector *VectorRecord
+	// required are the passages that phrases let pass, nil for all; excluded are those that exclusions do not.
+	required, excluded *postings.Set
+	unmet              bool // there are phrases, and no passage that the filter selects holds them: nothing is found
+}
+
+// rank asks text and vectors for what they find. Nearest are the vectors to ask for, unless they are there already.
+func (s *search) rank(ctx context.Context, view View, query postings.Query, sources []postings.Source, found *PostingsRecord,
+	nearest *VectorParams) (r ranking, err error) {
+	if s.options.Mode != ByVector {
+		if r.scored, err = s.score(query, sources, found); err != nil {
+			return r, err
+		}
+	}
+	s.explanation.Candidates = len(r.scored)
+	if nearest != nil && len(query.Phrases)+len(query.Exclude) > 0 {
+		if r.required, r.excluded, err = postings.Conditions(query, sources); err != nil {
+			return r, fmt.Errorf("%w: search the text index: %w", ErrCorrupt, err)
+		}
+	}
+	s.stage("score")
+	if nearest != nil && found.Vector == nil {
+		asked := *nearest
+		asked.Rows, asked.Among = found.State.Leaves, among(found.Selected, r.required)
+		nearest = &asked
+	} else {
+		nearest = nil
+	}
+	holders := r.scored // of the phrases
+	if s.options.Mode == ByVector && r.required != nil {
+		holders = make([]postings.Scored, len(nearest.Among))
+		for i, ordinal := range nearest.Among {
+			holders[i].Ordinal = ordinal
+		}
+	}
+	if r.unmet = len(query.Phrases) > 0 && len(holders) == 0; r.unmet {
+		return r, nil
+	}
+	r.vector = found.Vector
+	if nearest != nil || found.Broad && len(holders) > 0 {
+		if holders, r.vector, err = s.match(ctx, view, holders, found.Broad, nearest, r.vector); err != nil {
+			return r, err
+		}
+		s.stage("filter")
+	}
+	if s.options.Mode != ByVector {
+		r.scored = holders
+	}
+	r.unmet = len(query.Phrases) > 0 && len(holders) == 0
+	return r, nil
+}
+
+// conditioned returns the nearest vectors without those that phrases and exclusions do not let pass.
+func (s *search) conditioned(r ranking) []VectorHit {
+	if r.vector == nil {
 		return nil
 	}
-	s.explanation.Plan = v.Plan
-	hits := v.Found
-	if required != nil || excluded != nil {
+	s.explanation.Plan = r.vector.Plan
+	hits := r.vector.Found
+	if r.required != nil || r.excluded != nil {
 		hits = slices.DeleteFunc(hits, func(h VectorHit) bool {
-			return required != nil && !required.Contains(h.Ordinal) || excluded != nil && excluded.Contains(h.Ordinal)
+			return r.required != nil && !r.required.Contains(h.Ordinal) || r.excluded.Contains(h.Ordinal)
 		})
 	}
 	s.explanation.Nearest = len(hits)

@@ -5,10 +5,11 @@ import (
 	"slices"
 )
 
-// Conditions returns the documents that hold all phrases of a query, nil if it
-// has none, and those that hold an excluded one; the dead may be among them.
-// It is for hits that are found by other means than words. The sources' Lookup
-// must have what [Query.Lookups] names.
+// Conditions returns the living documents that hold all phrases of a query and
+// none that it excludes, nil if it has no phrases, and those that hold an
+// excluded one; the dead may be among these. It is for hits that are found by
+// other means than words. The sources' Lookup must have what [Query.Lookups]
+// names.
 func Conditions(q Query, sources []Source) (required, excluded *Set, err error) {
 	excluded = new(Set)
 	if len(q.Phrases) > 0 {
@@ -29,7 +30,8 @@ func Conditions(q Query, sources []Source) (required, excluded *Set, err error) 
 			continue
 		}
 		for ordinal := range all[0].All() {
-			if !slices.ContainsFunc(all[1:], func(set *Set) bool { return !set.Contains(ordinal) }) {
+			barred := source.Dead.Contains(ordinal) || none.Contains(ordinal)
+			if !barred && !slices.ContainsFunc(all[1:], func(set *Set) bool { return !set.Contains(ordinal) }) {
 				required.Add(ordinal)
 			}
 		}

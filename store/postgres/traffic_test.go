@@ -147,14 +147,18 @@ func TestSearchRoundTrips(t *testing.T) {
 		query   string
 		options llmemory.SearchOptions
 		hits    int
+		trips   int
 	}{
-		"plain":     {"delta line7", llmemory.SearchOptions{}, 10},
-		"selective": {"delta", llmemory.SearchOptions{Where: llmemory.Where{Origins: []string{"few"}}}, 2},
-		"broad":     {"delta line8", llmemory.SearchOptions{Where: llmemory.Where{Origins: []string{"broad"}}}, 10},
-		"context":   {"line9", llmemory.SearchOptions{Parents: true, Neighbours: 2}, 1},
-		"phrase":    {`"delta line3"`, llmemory.SearchOptions{}, 1},
-		"relaxed":   {`"line3 delta"`, llmemory.SearchOptions{}, 10},
-		"nothing":   {"unheard", llmemory.SearchOptions{}, 0},
+		"plain":     {"delta line7", llmemory.SearchOptions{}, 10, 3},
+		"selective": {"delta", llmemory.SearchOptions{Where: llmemory.Where{Origins: []string{"few"}}}, 2, 3},
+		"broad":     {"delta line8", llmemory.SearchOptions{Where: llmemory.Where{Origins: []string{"broad"}}}, 10, 3},
+		"context":   {"line9", llmemory.SearchOptions{Parents: true, Neighbours: 2}, 1, 3},
+		"phrase":    {`"delta line3"`, llmemory.SearchOptions{}, 1, 3},
+		"relaxed":   {`"line3 delta"`, llmemory.SearchOptions{}, 10, 3},
+		"nothing":   {"unheard", llmemory.SearchOptions{}, 0, 3},
+		// The passages that hold the phrase are not in the filter. Of a selective one this is known, of a broad one it has to be asked.
+		"selective, relaxed": {`"delta line3"`, llmemory.SearchOptions{Where: llmemory.Where{Origins: []string{"few"}}}, 2, 3},
+		"broad, relaxed":     {`"delta zwei"`, llmemory.SearchOptions{Where: llmemory.Where{Origins: []string{"broad"}}}, 10, 4},
 	} {
 		for _, state := range []string{"first", "again"} {
 			c.measure(t, func() error {
@@ -164,8 +168,8 @@ func TestSearchRoundTrips(t *testing.T) {
 				}
 				return err
 			})
-			if c.trips > 3 {
-				t.Errorf("%s, %s: %d round trips, want at most 3", name, state, c.trips)
+			if c.trips > s.trips {
+				t.Errorf("%s, %s: %d round trips, want at most %d", name, state, c.trips, s.trips)
 			}
 		}
 	}

@@ -329,14 +329,20 @@ func (s *suite) testNothing(t *testing.T) {
 
 // testBroadFilter searches with filters that select more leaves than a search takes as a set, 10,000, and fewer.
 func (s *suite) testBroadFilter(t *testing.T) {
-	o, m := s.owner(t), newModel(t.Name())
+	o, _ := s.vectors(t)
+	m := newModel(t.Name())
 	docs := make([]llmemory.Document, 26)
 	for i := range docs {
 		var b strings.Builder
 		for j := range 420 {
 			fmt.Fprintf(&b, "common group%d x%d\n\n", j%7, (i*j)%23)
 		}
-		docs[i] = llmemory.Document{OriginID: fmt.Sprint("o", i%26), Key: fmt.Sprint(i), Language: "en", Content: b.String()}
+		docs[i] = llmemory.Document{OriginID: fmt.Sprint("o", i), Key: fmt.Sprint(i), Language: "en", Content: b.String(), Embed: llmemory.EmbedNever}
+	}
+	docs[0].Content += "lonely words\n\nsole words"
+	docs[25].Content += "words lonely\n\nsole words x99"
+	for _, i := range []int{0, 24, 25} {
+		docs[i].Embed = llmemory.EmbedNow
 	}
 	addMany(t, o, docs)
 	for _, d := range docs {
@@ -362,6 +368,17 @@ func (s *suite) testBroadFilter(t *testing.T) {
 			r := must(o.Search(t.Context(), query, &llmemory.SearchOptions{Where: c.where, Explain: true}))(t)
 			if r.Explanation.Filter != c.plan {
 				t.Errorf("%d origins: the filter is %s, want %s", len(c.where.Origins), r.Explanation.Filter, c.plan)
+			}
+		}
+		// The first phrase is held outside the filters only, the last one inside by what is excluded only.
+		for query, relaxed := range map[string]bool{`"lonely words"`: true, `"words lonely"`: false, `"sole words" lonely -x99`: true} {
+			m.compare(t, o, query, llmemory.SearchOptions{Where: c.where})
+			for _, mode := range []llmemory.Mode{llmemory.ByText, llmemory.ByVector, llmemory.Hybrid} {
+				r := must(o.Search(t.Context(), query, &llmemory.SearchOptions{Where: c.where, Mode: mode}))(t)
+				said := len(r.Degraded) == 1 && strings.HasPrefix(r.Degraded[0], "phrase: ")
+				if len(r.Hits) == 0 || r.Hits[0].Text != "words lonely" || said != relaxed {
+					t.Errorf("%s %s, %s filter: %q, %q", mode, query, c.plan, texts(r.Hits), r.Degraded)
+				}
 			}
 		}
 	}

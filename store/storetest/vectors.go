@@ -754,6 +754,12 @@ func (s *suite) testVectorConditions(t *testing.T) {
 		if len(r.Hits) != 4 || len(r.Degraded) != 1 || !strings.HasPrefix(r.Degraded[0], "phrase: ") {
 			t.Errorf("%s with a phrase that nothing holds: %d hits, %q", mode, len(r.Hits), r.Degraded)
 		}
+		gone := add(t, o, llmemory.Document{Key: "gone", Language: "en", Content: join("door building red", "house")})
+		must(o.Delete(t.Context(), gone.DocumentID))(t)
+		r = must(o.Search(t.Context(), `"door building red"`, &llmemory.SearchOptions{Mode: mode}))(t)
+		if len(r.Hits) != 4 || len(r.Degraded) != 1 || !strings.HasPrefix(r.Degraded[0], "phrase: ") {
+			t.Errorf("%s with a phrase that was deleted: %d hits, %q", mode, len(r.Hits), r.Degraded)
+		}
 	}
 	if r := must(o.Search(t.Context(), "-green", nil))(t); len(r.Hits) != 0 {
 		t.Errorf("nothing but an exclusion finds %q", texts(r.Hits))
