@@ -137,7 +137,7 @@ const timedInputs = 32
 type models struct {
 	mu     sync.Mutex
 	infos  map[int]embedding.ModelInfo // by index of the embedder, once its dimensions are known
-	lists  map[Store]generationList
+	lists  map[Store][]Generation
 	faults map[int]fault // by index of the embedder: why its dimensions are not known; [noGeneration] for another reason
 }
 
@@ -183,32 +183,24 @@ func (c *models) retryNow() {
 	c.faults = nil
 }
 
-type generationList struct {
-	list []Generation
-	read time.Time
-}
-
-// generationTTL is how long a process may not know of a new generation. Searches notice a switch at once, and that there is any,
-// everybody does.
-const generationTTL = 5 * time.Second
-
 func (c *models) forget(s Store) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.lists, s)
 }
 
-// generations returns the generations, as of at most [generationTTL] ago.
+// generations returns the generations as they were when they were read last. Searches and edits are told which one is active, and have
+// the list forgotten if it is another by now; that there is none is never taken from memory.
 func (m *Memory) generations(ctx context.Context) ([]Generation, error) {
 	if joined(m.store) {
 		return m.store.Generations(ctx, GenerationsParams{})
 	}
 	c := &m.models
 	c.mu.Lock()
-	known, ok := c.lists[m.store]
+	known := c.lists[m.store]
 	c.mu.Unlock()
-	if ok && time.Since(known.read) < generationTTL {
-		return known.list, nil
+	if len(known) > 0 {
+		return known, nil
 	}
 	list, err := m.store.Generations(ctx, GenerationsParams{})
 	if err != nil || len(list) == 0 {
@@ -217,9 +209,9 @@ func (m *Memory) generations(ctx context.Context) ([]Generation, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.lists == nil {
-		c.lists = map[Store]generationList{}
+		c.lists = map[Store][]Generation{}
 	}
-	c.lists[m.store] = generationList{list, time.Now()}
+	c.lists[m.store] = list
 	return list, nil
 }
 

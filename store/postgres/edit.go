@@ -195,37 +195,30 @@ func (e *edit) batch(c llmemory.Changes, out *llmemory.Committed) (*pgdbm.Batch,
 		}
 		b.Queue(sql.Get("set_lengths"), c.Owner, ordinals, lengths)
 	}
-	e.vectors(b, c, out)
 	args, err := ownerArgs(c)
 	if err != nil {
 		return nil, err
 	}
 	switch {
-	case len(c.DeleteSegments)+len(c.DeadSegments) > 0:
+	case len(c.DeleteSegments)+len(c.DeadSegments)+len(c.Gone) > 0:
 		args = append(append(args, insertSegmentArgs(c)...), changeSegmentArgs(c)...)
-		b.Queue(sql.Get("change_index"), args...)
+		b.Queue(sql.Get("change_index"), append(args, e.goneArgs(c)...)...)
 	case len(c.InsertSegments) > 0:
 		b.Queue(sql.Get("insert_index"), append(args, insertSegmentArgs(c)...)...)
 	default:
 		b.Queue(sql.Get("put_owner"), args...)
 	}
+	e.vectors(b, c, out)
 	return b, nil
 }
 
-// vectors queues what becomes of vectors and jobs. See drop_jobs for the order.
+// vectors queues what becomes of vectors, and new jobs. It comes behind change_index, which removes old ones.
 func (e *edit) vectors(b *pgdbm.Batch, c llmemory.Changes, out *llmemory.Committed) {
 	s := e.store
-	if len(e.sets) == 0 || len(c.Gone)+len(c.Queue) == 0 {
+	if len(c.Gone)+len(c.Queue) == 0 {
 		return
 	}
 	gone := signed(c.Gone)
-	if len(gone) > 0 {
-		ids := make([]int64, len(e.sets))
-		for i, g := range e.sets {
-			ids[i] = g.ID
-		}
-		b.Queue(s.sql.Get("drop_jobs"), c.Owner, gone, ids)
-	}
 	ordinals, hashes := make([]int64, len(c.Queue)), make([][]byte, len(c.Queue))
 	for i, l := range c.Queue {
 		ordinals[i], hashes[i] = int64(l.Ordinal), l.Hash
@@ -377,4 +370,13 @@ func changeSegmentArgs(c llmemory.Changes) []any {
 		ids[i], sets[i], counts[i] = s.ID, s.Dead, int32(s.DeadCount)
 	}
 	return []any{gone, ids, sets, counts}
+}
+
+// goneArgs returns the ordinals whose jobs are removed, and of which generations.
+func (e *edit) goneArgs(c llmemory.Changes) []any {
+	ids := make([]int64, len(e.sets))
+	for i, g := range e.sets {
+		ids[i] = g.ID
+	}
+	return []any{signed(c.Gone), ids}
 }

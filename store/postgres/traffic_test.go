@@ -10,6 +10,8 @@ import (
 
 	"github.com/llmemory/llmemory"
 	"github.com/llmemory/llmemory/chunk"
+	"github.com/llmemory/llmemory/embedding"
+	"github.com/llmemory/llmemory/embedding/embedtest"
 	"github.com/llmemory/llmemory/pgdbm"
 	"github.com/llmemory/llmemory/pgdbm/pgtest"
 	"github.com/llmemory/llmemory/store/postgres"
@@ -77,59 +79,101 @@ func numbered(n int, format string) string {
 
 func openTraced(t *testing.T) (*llmemory.Memory, *postgres.Store, *traffic) {
 	t.Helper()
+	return openTracedWith(t, nil)
+}
+
+func openTracedWith(t *testing.T, e embedding.Embedder) (*llmemory.Memory, *postgres.Store, *traffic) {
+	t.Helper()
 	c := &traffic{}
 	store, err := postgres.Open(t.Context(), pgtest.URL(t), &postgres.Options{Pool: pgdbm.Config{Tracer: c}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = store.Close() })
-	mem, err := llmemory.New(store, &llmemory.Config{Chunker: lines})
+	mem, err := llmemory.New(store, &llmemory.Config{Chunker: lines, Embedder: e})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return mem, store, c
 }
 
-// An Add has two transactions at the most, so four statements of control: at most ten others, however many chunks there are.
+// TestAddStatements counts what an Add sends: however many chunks there are, at most ten statements beside BEGIN and COMMIT, of
+// which there are two for each transaction. With an embedder a second transaction stores the vectors, one for each answer of the
+// embedder; and each generation beside the active one takes a statement more.
 func TestAddStatements(t *testing.T) {
 	t.Parallel()
-	mem, _, c := openTraced(t)
-	const most = 10 + 2
-	for _, n := range []int{1, 10, 1000} {
-		ws := mem.Owner(fmt.Sprint("owner ", n))
-		add := func(text string) func() error {
-			return func() error {
-				_, err := ws.Add(t.Context(), llmemory.Document{Key: "k", Language: "en", Content: text})
-				return err
+	for _, c := range []struct {
+		name              string
+		generations       int
+		batch             int // texts in a call of the embedder, 0 for all
+		statements, trips int // at most
+	}{
+		{"text alone", 0, 0, 10 + 2, 3},
+		{"one generation", 1, 0, 10 + 4, 4},
+		{"one generation, in batches", 1, 100, 10 + 4, 4},
+		{"three generations", 3, 0, 10 + 2 + 4, 4},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			var e embedding.Embedder
+			inner := embedtest.New(embedtest.Config{})
+			switch {
+			case c.batch > 0:
+				e = embedding.Batch(inner, embedding.BatchOptions{MaxInputs: c.batch})
+			case c.generations > 0:
+				e = inner
 			}
-		}
-		c.measure(t, add(numbered(n, "alpha line%d")))
-		if c.statements > most || c.trips > 3 {
-			t.Errorf("adding %d chunks: %d statements in %d round trips, want at most %d in 3", n, c.statements, c.trips, most)
-		}
-		c.measure(t, add(numbered(n, "alpha line%d")+"\nanother"))
-		if c.statements > most || c.trips > 3 {
-			t.Errorf("updating %d chunks: %d statements in %d round trips, want at most %d in 3", n, c.statements, c.trips, most)
-		}
-		c.measure(t, add(numbered(n, "beta line%d")))
-		if c.statements > most || c.trips > 3 {
-			t.Errorf("replacing %d chunks: %d statements in %d round trips, want at most %d in 3", n, c.statements, c.trips, most)
-		}
-		c.measure(t, add(numbered(n, "beta line%d")))
-		if c.statements != 1 || c.trips != 1 {
-			t.Errorf("adding the same again: %d statements in %d round trips, want one", c.statements, c.trips)
-		}
-	}
-	// Folding is part of an Add now and then.
-	ws := mem.Owner("folding")
-	for i := range 40 {
-		c.measure(t, func() error {
-			_, err := ws.Add(t.Context(), llmemory.Document{Key: fmt.Sprint(i), Language: "en", Content: fmt.Sprint("gamma ", i)})
-			return err
+			mem, _, sent := openTracedWith(t, e)
+			for i := range c.generations { // the first becomes the active one
+				other := embedding.Embedder(inner)
+				if i > 0 {
+					other = embedtest.New(embedtest.Config{Model: fmt.Sprint("model ", i)})
+				}
+				_, err := mem.AddGeneration(t.Context(), other, "")
+				must(t, err)
+			}
+			// add adds a document, and returns how many round trips that took more than usual.
+			add := func(ws *llmemory.Owner, what, key, text string, fold int) int {
+				t.Helper()
+				calls := inner.Calls()
+				sent.measure(t, func() error {
+					_, err := ws.Add(t.Context(), llmemory.Document{Key: key, Language: "en", Content: text})
+					return err
+				})
+				more := max(0, inner.Calls()-calls-1) // further answers
+				statements, trips := c.statements+3*more, c.trips+more
+				if sent.statements > statements || sent.trips > trips+fold {
+					t.Errorf("%s: %d statements in %d round trips, want at most %d in %d", what, sent.statements, sent.trips, statements, trips+fold)
+				}
+				return max(0, sent.trips-trips)
+			}
+			first := mem.Owner("first")
+			_, err := first.Add(t.Context(), llmemory.Document{Key: "k", Content: "what is read once is read here"})
+			must(t, err)
+			for _, n := range []int{1, 10, 1000} {
+				ws := mem.Owner(fmt.Sprint("owner ", n))
+				add(ws, fmt.Sprintf("adding %d chunks", n), "k", numbered(n, "alpha line%d"), 0)
+				add(ws, fmt.Sprintf("updating %d chunks", n), "k", numbered(n, "alpha line%d")+"\nanother", 0)
+				add(ws, fmt.Sprintf("replacing %d chunks", n), "k", numbered(n, "beta line%d"), 0)
+				add(ws, "adding the same again", "k", numbered(n, "beta line%d"), 0)
+				if sent.statements != 1 || sent.trips != 1 {
+					t.Errorf("adding the same again: %d statements in %d round trips, want one", sent.statements, sent.trips)
+				}
+			}
+			// Folding is part of an Add now and then: of one that adds, and of one that updates.
+			ws := mem.Owner("folding")
+			folds := map[string]int{}
+			for i := range 80 {
+				what, key := "adding", fmt.Sprint(i)
+				if i >= 40 {
+					what, key = "updating", fmt.Sprint(i-40)
+				}
+				folds[what] += add(ws, what+" "+key, key, fmt.Sprintf("gamma %s\ndelta %s\n%s %s", key, key, what, key), 1)
+			}
+			if folds["adding"] == 0 || folds["updating"] == 0 {
+				t.Errorf("folded: %v", folds)
+			}
 		})
-		if c.statements > most || c.trips > 4 {
-			t.Errorf("document %d: %d statements in %d round trips, want at most %d in 4", i, c.statements, c.trips, most)
-		}
 	}
 }
 

@@ -182,7 +182,10 @@ UPDATE {{tables.document_owners}} SET
 WHERE owner_id = $1;
 
 -- name: change_index
--- insert_index, after removing segments with their pages and updating dead sets.
+-- insert_index, after removing segments with their pages, updating dead sets, and removing the jobs of ordinals that go out of use,
+-- those of all generations. A worker that holds a job's row is waited for, and the vector it leaves is seen by the next statement:
+-- so vectors are removed in statements behind this one. Jobs are locked in the order of their keys, as by everybody who waits for
+-- them.
 WITH old_pages AS (
     DELETE FROM {{tables.text_postings}} WHERE owner_id = $1 AND segment_id = ANY ($21::bigint[])
 ), gone AS (
@@ -197,24 +200,19 @@ WITH old_pages AS (
 ), pages AS (
     INSERT INTO {{tables.text_postings}} (owner_id, segment_id, first_term, postings, positions)
     SELECT $1, * FROM unnest($17::bigint[], $18::text[], $19::bytea[], $20::bytea[])
+), held AS MATERIALIZED (
+    SELECT generation, ordinal FROM {{tables.embedding_queue}}
+    WHERE owner_id = $1 AND ordinal = ANY ($25::bigint[]) AND generation = ANY ($26::bigint[])
+    ORDER BY generation, ordinal
+    FOR UPDATE
+), jobs AS (
+    DELETE FROM {{tables.embedding_queue}} q USING held h
+    WHERE q.owner_id = $1 AND q.generation = h.generation AND q.ordinal = h.ordinal
 )
 UPDATE {{tables.document_owners}} SET
     documents = $2, leaves = $3, length = $4, next_ordinal = $5, next_segment = $6, analysis = $7,
     languages = $8::jsonb, merge_due = $9
 WHERE owner_id = $1;
-
--- name: drop_jobs
--- The jobs of ordinals that go out of use, of all generations. It comes before drop of their vectors, in a statement of its own:
--- a worker that holds a job's row is waited for here, and the vector it leaves is seen by the next statement. Rows are locked in
--- the order of their keys, as by everybody who waits for them.
-WITH held AS MATERIALIZED (
-    SELECT generation, ordinal FROM {{tables.embedding_queue}}
-    WHERE owner_id = $1 AND ordinal = ANY ($2::bigint[]) AND generation = ANY ($3::bigint[])
-    ORDER BY generation, ordinal
-    FOR UPDATE
-)
-DELETE FROM {{tables.embedding_queue}} q USING held h
-WHERE q.owner_id = $1 AND q.generation = h.generation AND q.ordinal = h.ordinal;
 
 -- name: drop_vectors
 DELETE FROM {{tables.embeddings}} WHERE ctid = ANY (ARRAY(
