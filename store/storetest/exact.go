@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/llmemory/llmemory"
 	"github.com/llmemory/llmemory/internal/analysis"
@@ -31,13 +32,21 @@ func (s *suite) testExact(t *testing.T) {
 		h.owner = h.memory.Owner("exact")
 	}
 	open()
+	started := time.Now()
 	h.run(t, chunks, s.scale(25, 8))
+	if stats := h.stats(t); stats.Chunks != int64(h.leaves) || stats.Documents != int64(len(h.docs)) {
+		t.Fatalf("%d chunks of %d documents, want %d of %d", stats.Chunks, stats.Documents, h.leaves, len(h.docs))
+	}
 	if index := h.stats(t).Index; index.Unfolded == 0 || index.DeadLeaves == 0 || index.Segments < 3 {
 		t.Fatalf("the history leaves nothing to fold or to purge: %+v", index)
 	}
 
+	t.Logf("%d changes, after which there are %d chunks of %d documents: %s", h.changes, h.leaves, len(h.docs), time.Since(started).Round(time.Second))
+
+	started = time.Now()
 	asked := h.ask(t, questions)
 	asked.check(t, h, "after the history")
+	t.Logf("%d questions asked and answered by reading everything: %s", questions, time.Since(started).Round(time.Second))
 
 	before := h.stats(t).Index.Segments
 	for i := 0; h.stats(t).Index.Segments >= before; i++ {
@@ -74,6 +83,8 @@ type exactHistory struct {
 	docs   map[string]llmemory.Document // by key
 	keys   []string                     // of docs, in an order that the seed decides
 	copies []string                     // paragraphs that several leaves share, which makes ties
+
+	leaves, changes int
 }
 
 // word draws from 40,000 words by Zipf's law: the most common is in nearly every leaf.
@@ -127,12 +138,18 @@ func (h *exactHistory) add(t *testing.T, docs ...llmemory.Document) {
 	t.Helper()
 	addMany(t, h.owner, docs)
 	for _, d := range docs {
-		if _, known := h.docs[d.Key]; !known {
+		if old, known := h.docs[d.Key]; !known {
 			h.keys = append(h.keys, d.Key)
+		} else {
+			h.leaves -= leavesOf(old)
 		}
 		h.docs[d.Key] = d
+		h.leaves += leavesOf(d)
 	}
 }
+
+// leavesOf returns how many leaves a document has: each paragraph is one.
+func leavesOf(d llmemory.Document) int { return strings.Count(d.Content, "\n\n") + 1 }
 
 func (h *exactHistory) stats(t *testing.T) *llmemory.Stats {
 	return must(h.owner.Stats(t.Context()))(t)
@@ -154,9 +171,10 @@ func (h *exactHistory) run(t *testing.T, chunks, more int) {
 		return h.document(fmt.Sprint("document ", next), leaves)
 	}
 	for more > 0 {
-		if h.stats(t).Chunks >= int64(chunks) {
+		if h.leaves >= chunks {
 			more--
 		}
+		h.changes++
 		switch n := h.IntN(100); {
 		case n < 35:
 			h.add(t, fresh())
@@ -228,6 +246,7 @@ func (h *exactHistory) change(d llmemory.Document) llmemory.Document {
 // forget takes a document out of the list and returns its id.
 func (h *exactHistory) forget(i int) string {
 	d := h.docs[h.keys[i]]
+	h.leaves -= leavesOf(d)
 	delete(h.docs, d.Key)
 	h.keys = slices.Delete(h.keys, i, i+1)
 	return llmemory.DocumentID(h.owner.ID(), llmemory.Identity{OriginID: d.OriginID, Key: d.Key})
@@ -286,6 +305,9 @@ func (h *exactHistory) ask(t *testing.T, n int) *questions {
 		case 9:
 			q.exclude, q.phrase = h.word(), run
 			q.where.Metadata = llmemory.Meta("group").Lt(d.Metadata["group"].(int) + 1)
+			if i%20 == 19 { // whatever has the phrase, it is outside the filter
+				q.where.Metadata = llmemory.Not(llmemory.Meta("group").Eq(d.Metadata["group"]))
+			}
 		}
 		out.list = append(out.list, q)
 	}
