@@ -17,9 +17,10 @@ import (
 )
 
 // strays lists what is wrong with the vectors and jobs of a generation: those of leaves that are not there or are not to have any,
-// leaves with both, and, once all leaves are queued, leaves with neither. $1 is the generation, $2 whether all are.
+// leaves with both, and leaves with neither that are no longer ahead of the backfill. $1 is the generation.
 const strays = `
-WITH leaf AS (
+WITH generation AS (SELECT * FROM {{tables.embedding_generations}} WHERE generation = $1),
+leaf AS (
     SELECT c.owner_id, c.ordinal FROM {{tables.document_chunks}} c
     JOIN {{tables.documents}} d ON d.owner_id = c.owner_id AND d.document_id = c.document_id
     WHERE c.level = 0 AND NOT d.no_vectors
@@ -35,8 +36,8 @@ UNION ALL
 SELECT format('generation %s: leaf %s of %s has a vector and a job', $1::bigint, ordinal, owner_id) FROM vector JOIN job USING (owner_id, ordinal)
 UNION ALL
 SELECT format('generation %s: leaf %s of %s has neither vector nor job', $1::bigint, ordinal, owner_id)
-FROM leaf LEFT JOIN vector v USING (owner_id, ordinal) LEFT JOIN job j USING (owner_id, ordinal)
-WHERE $2::boolean AND coalesce(v, j) IS NULL`
+FROM generation g, leaf LEFT JOIN vector v USING (owner_id, ordinal) LEFT JOIN job j USING (owner_id, ordinal)
+WHERE (g.backfilled OR (owner_id, ordinal) <= (g.backfill_owner, g.backfill_ordinal)) AND coalesce(v, j) IS NULL`
 
 // onGeneration puts the table of a generation into a statement.
 func onGeneration(sql string, generation int64) string {
@@ -51,7 +52,7 @@ func checkQueue(ctx context.Context, store *postgres.Store) error {
 	}
 	var faults []string
 	for _, g := range list {
-		rows, err := store.DB().Query(ctx, onGeneration(strays, g.ID), g.ID, g.Backfilled)
+		rows, err := store.DB().Query(ctx, onGeneration(strays, g.ID), g.ID)
 		if err != nil {
 			return err
 		}
@@ -103,6 +104,16 @@ func checkVectors(ctx context.Context, db pgdbm.Querier, g llmemory.Generation) 
 		return nil
 	})
 	return n, errors.Join(append(faults, err)...)
+}
+
+// checkAllVectors is checkVectors for every generation.
+func checkAllVectors(ctx context.Context, store *postgres.Store) error {
+	list, err := store.Generations(ctx, llmemory.GenerationsParams{})
+	for _, g := range list {
+		_, fault := checkVectors(ctx, store.DB(), g)
+		err = errors.Join(err, fault)
+	}
+	return err
 }
 
 // TestEmbeddedInvariants spoils vectors and queue in one way after the other: each must be found.

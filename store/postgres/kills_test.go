@@ -19,19 +19,26 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/llmemory/llmemory"
+	"github.com/llmemory/llmemory/embedding"
+	"github.com/llmemory/llmemory/embedding/embedtest"
 	"github.com/llmemory/llmemory/internal/soak"
 	"github.com/llmemory/llmemory/pgdbm"
 	"github.com/llmemory/llmemory/pgdbm/pgtest"
 	"github.com/llmemory/llmemory/store/postgres"
 )
 
-// openVerses opens a migrated database with the chunker that tests of failures use.
-func openVerses(ctx context.Context, url string, pool pgdbm.Config) (*postgres.Store, *llmemory.Memory, error) {
+// versesConfig is the configuration of the memories that tests of failures use.
+func versesConfig(e embedding.Embedder) *llmemory.Config {
+	return &llmemory.Config{Chunker: verses, Logger: slog.New(slog.DiscardHandler), Embedder: e}
+}
+
+// openVerses opens a migrated database for tests of failures.
+func openVerses(ctx context.Context, url string, pool pgdbm.Config, e embedding.Embedder) (*postgres.Store, *llmemory.Memory, error) {
 	store, err := postgres.Open(ctx, url, &postgres.Options{Pool: pool, RequireMigrated: true})
 	if err != nil {
 		return nil, nil, err
 	}
-	mem, err := llmemory.New(store, &llmemory.Config{Chunker: verses, Logger: slog.New(slog.DiscardHandler)})
+	mem, err := llmemory.New(store, versesConfig(e))
 	if err != nil {
 		return nil, nil, errors.Join(err, store.Close())
 	}
@@ -43,7 +50,7 @@ func openVerses(ctx context.Context, url string, pool pgdbm.Config) (*postgres.S
 func TestLostCommit(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	ws := s.mem.Owner("o")
+	ws := s.mem().Owner("o")
 	doc := func(n int) llmemory.Document {
 		return llmemory.Document{Key: "k", Language: "en", Content: fmt.Sprint("alpha ", n)}
 	}
@@ -78,7 +85,7 @@ func TestLostCommit(t *testing.T) {
 			t.Fatalf("round %d, the same call again: %+v, %v; want it %s", n, again, err, want)
 		}
 		version++
-		page, err := s.still.Owner("o").List(t.Context(), nil)
+		page, err := s.still().Owner("o").List(t.Context(), nil)
 		if err != nil || page.Total != 1 || page.Documents[0].Version != version || page.Documents[0].ID != created.DocumentID {
 			t.Fatalf("round %d: %+v, %v; want one document in version %d", n, page, err, version)
 		}
@@ -93,12 +100,14 @@ func TestLostCommit(t *testing.T) {
 func TestTerminatedBackends(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Clone(t, "llmemory conformance", migrate)
-	store, still, err := openVerses(t.Context(), url, pgdbm.Config{})
+	store, still, err := openVerses(t.Context(), url, pgdbm.Config{}, embedtest.New(embedtest.Config{}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	victims, mem, err := openVerses(t.Context(), url, pgdbm.Config{ApplicationName: "victim", MaxConns: 4})
+	_, err = still.AddGeneration(t.Context(), nil, "")
+	must(t, err)
+	victims, mem, err := openVerses(t.Context(), url, pgdbm.Config{ApplicationName: "victim", MaxConns: 4}, embedtest.New(embedtest.Config{}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,8 +130,9 @@ func TestTerminatedBackends(t *testing.T) {
 				default:
 				}
 				next := verse(1+random.IntN(60), fmt.Sprintf("alpha caller%d call%d line%%d", i, n))
+				embed := []llmemory.Embed{llmemory.EmbedNow, llmemory.EmbedNow, llmemory.EmbedLater}[random.IntN(3)]
 				call := func() error {
-					_, err := mine.Add(t.Context(), llmemory.Document{Key: fmt.Sprint(i), Language: "en", Content: next})
+					_, err := mine.Add(t.Context(), llmemory.Document{Key: fmt.Sprint(i), Language: "en", Content: next, Embed: embed})
 					return err
 				}
 				switch n := random.IntN(10); {
@@ -136,6 +146,12 @@ func TestTerminatedBackends(t *testing.T) {
 					next = stored
 					call = func() error {
 						_, err := mem.Maintain(t.Context())
+						return err
+					}
+				case n < 5:
+					next = stored
+					call = func() error {
+						_, err := mem.EmbedQueue(t.Context(), nil)
 						return err
 					}
 				}
@@ -189,6 +205,26 @@ func TestTerminatedBackends(t *testing.T) {
 	if err := checkStored(t.Context(), store); err != nil {
 		t.Error(err)
 	}
+	embedsAll(t, store, still)
+}
+
+// embedsAll has every lease end and all that waits embedded, and checks that every leaf that is to have a vector has the right one.
+func embedsAll(t *testing.T, store *postgres.Store, mem *llmemory.Memory) {
+	t.Helper()
+	if _, err := store.DB().Exec(t.Context(), `UPDATE {{tables.embedding_queue}} SET due_at = now()`); err != nil {
+		t.Fatal(err)
+	}
+	_, err := mem.EmbedQueue(t.Context(), nil)
+	must(t, err)
+	list, err := mem.Generations(t.Context())
+	if err != nil || len(list) != 1 {
+		t.Fatalf("generations %v, %v, want one", list, err)
+	}
+	n, err := checkVectors(t.Context(), store.DB(), list[0])
+	if p, progress := mem.Progress(t.Context(), list[0].ID); progress != nil || p.Waiting+p.Dead > 0 || int64(n) != p.Leaves {
+		t.Errorf("%d vectors: %+v, %v", n, p, progress)
+	}
+	must(t, errors.Join(err, checkStored(t.Context(), store)))
 }
 
 // judge compares what a failed or successful call reports with whether the old or the new state is stored.
@@ -228,6 +264,14 @@ func entry(n int) (key, content string) {
 	return fmt.Sprint("long", group), ""
 }
 
+// embedOf says when step n of the journal embeds what it writes.
+func embedOf(n int) llmemory.Embed {
+	if n%3 == 0 {
+		return llmemory.EmbedLater
+	}
+	return llmemory.EmbedNow
+}
+
 // writeJournal is the program: it writes steps until it is killed, and prints the number of each once it is done.
 func writeJournal(url string) (exit int) {
 	fail := func(err error) int {
@@ -239,7 +283,7 @@ func writeJournal(url string) (exit int) {
 	if err != nil {
 		return fail(err)
 	}
-	store, mem, err := openVerses(ctx, url, pgdbm.Config{ApplicationName: "journal"})
+	store, mem, err := openVerses(ctx, url, pgdbm.Config{ApplicationName: "journal"}, embedtest.New(embedtest.Config{}))
 	if err != nil {
 		return fail(err)
 	}
@@ -248,12 +292,15 @@ func writeJournal(url string) (exit int) {
 	for n := from; ; n++ {
 		key, content := entry(n)
 		if content != "" {
-			_, err = ws.Add(ctx, llmemory.Document{Key: key, Language: "en", Content: content})
+			_, err = ws.Add(ctx, llmemory.Document{Key: key, Language: "en", Content: content, Embed: embedOf(n)})
 		} else {
 			_, err = ws.Delete(ctx, llmemory.DocumentID("o", llmemory.Identity{OriginID: "default", Key: key}))
 		}
 		if err == nil && n%20 == 0 {
 			_, err = mem.Maintain(ctx)
+		}
+		if err == nil && n%20 == 10 {
+			_, err = mem.EmbedQueue(ctx, nil)
 		}
 		if err == nil {
 			_, err = fmt.Println(n)
@@ -269,7 +316,7 @@ func writeJournal(url string) (exit int) {
 func TestKilledProgram(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Clone(t, "llmemory conformance", migrate)
-	store, _, err := openVerses(t.Context(), url, pgdbm.Config{})
+	store, mem, err := openVerses(t.Context(), url, pgdbm.Config{}, embedtest.New(embedtest.Config{}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -305,6 +352,7 @@ func TestKilledProgram(t *testing.T) {
 		}
 	}
 	t.Logf("%d steps, %d of them done but killed before it could be said", done+1, unacknowledged)
+	embedsAll(t, store, mem)
 }
 
 // runJournal runs the program for a moment and returns the last step it said to be done.

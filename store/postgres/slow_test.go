@@ -48,9 +48,9 @@ func newLine(t *testing.T, pool pgdbm.Config) *line {
 	must(t, err)
 	l := &line{proxy: proxy, events: &events{}}
 	pool.Tracer = l.events
-	l.store, l.mem, err = openVerses(t.Context(), through, pool)
+	l.store, l.mem, err = openVerses(t.Context(), through, pool, nil)
 	must(t, err)
-	l.direct, l.still, err = openVerses(t.Context(), url, pgdbm.Config{})
+	l.direct, l.still, err = openVerses(t.Context(), url, pgdbm.Config{}, nil)
 	must(t, err)
 	t.Cleanup(func() {
 		proxy.Reset()
