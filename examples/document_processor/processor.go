@@ -40,11 +40,11 @@ type Processor struct {
 
 // New makes a processor and brings its tables, and llmemory's, up to date.
 func New(ctx context.Context, config Config) (_ *Processor, err error) {
+	if (config.URL == "") == (config.DB == nil) {
+		return nil, errors.New("processor: set either URL or DB")
+	}
 	p := &Processor{db: config.DB, close: func() {}}
-	switch {
-	case config.URL != "" && config.DB != nil:
-		return nil, errors.New("processor: URL and DB exclude each other")
-	case config.DB == nil:
+	if p.db == nil { // nobody shares a pool: it opens one of its own
 		pool, err := pgdbm.Open(ctx, pgdbm.Config{URL: config.URL})
 		if err != nil {
 			return nil, fmt.Errorf("processor: %w", err)

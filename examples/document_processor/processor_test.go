@@ -3,6 +3,7 @@ package processor
 import (
 	"errors"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -122,6 +123,9 @@ func TestConfig(t *testing.T) {
 	url := pgtest.URL(t)
 	if _, err := New(t.Context(), Config{URL: url, DB: openPool(t, url).Schema("both")}); err == nil {
 		t.Error("URL and DB together are accepted")
+	}
+	if _, err := New(t.Context(), Config{}); err == nil || !strings.Contains(err.Error(), "URL or DB") {
+		t.Errorf("neither URL nor DB: error %v", err)
 	}
 }
 

@@ -28,7 +28,7 @@ func newAuth(ctx context.Context, db *pgdbm.DB) (*auth, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := db.Migrate(ctx, "auth", files); err != nil {
+	if err := db.Migrate(ctx, "api_keys", files); err != nil {
 		return nil, fmt.Errorf("auth: %w", err)
 	}
 	return &auth{db: db}, nil

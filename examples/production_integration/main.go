@@ -85,7 +85,7 @@ func run(ctx context.Context, c config, log *slog.Logger, ready func(net.Addr)) 
 	}
 	defer pool.Close()
 
-	keys, err := newAuth(ctx, pool.Schema("auth"))
+	keys, err := newAuth(ctx, pool.Schema("api_keys"))
 	if err != nil {
 		return err
 	}
