@@ -76,7 +76,7 @@ func (e *UnavailableError) Error() string {
 	b.WriteString(e.What)
 	b.WriteString(" unavailable")
 	if e.RetryAfter > 0 && embedding.RetryAfter(e.Err) == 0 { // else the cause says so
-		fmt.Fprintf(&b, " (retry after %s)", e.RetryAfter)
+		fmt.Fprintf(&b, " (retry after %s)", e.RetryAfter.Round(time.Millisecond))
 	}
 	if e.Err != nil {
 		b.WriteString(": ")
