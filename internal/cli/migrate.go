@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -104,12 +105,29 @@ func (a *app) migrateUp(ctx context.Context, _ []string) error {
 	}
 	if len(applied) == 0 {
 		a.note("nothing is pending in schema %q", db.SchemaName())
+	} else if applied, err = a.recorded(ctx, db, applied); err != nil {
+		return err
 	}
 	return a.printMigrations(db, applied, func(w io.Writer) {
 		for _, m := range applied {
 			fmt.Fprintf(w, "applied\t%s\n", m.File)
 		}
 	})
+}
+
+// recorded returns migrations as the schema has recorded them.
+func (a *app) recorded(ctx context.Context, db *pgdbm.DB, applied []pgdbm.Migration) ([]pgdbm.Migration, error) {
+	m, err := postgres.Migrations(db)
+	if err != nil {
+		return nil, err
+	}
+	all, err := m.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(all, func(m pgdbm.Migration) bool {
+		return !slices.ContainsFunc(applied, func(a pgdbm.Migration) bool { return a.Version == m.Version })
+	}), nil
 }
 
 func (a *app) migrateStatus(ctx context.Context, _ []string) error {

@@ -341,8 +341,7 @@ func (m *Migrator) Down(ctx context.Context, version int64) ([]Migration, error)
 			return done, m.wrap(err)
 		}
 		if ran {
-			x.State = Pending
-			done = append(done, x)
+			done = append(done, Migration{Version: x.Version, Name: x.Name, File: x.File, State: Pending, NoTransaction: x.NoTransaction})
 		}
 	}
 	return done, nil
