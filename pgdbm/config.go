@@ -134,7 +134,7 @@ func (c Config) poolConfig() (*pgxpool.Config, error) {
 		}
 	}
 	if len(faults) > 0 {
-		return nil, fmt.Errorf("pgdbm: invalid configuration: %w", errors.Join(faults...))
+		return nil, fmt.Errorf("pgdbm: %w: %w", ErrConfig, errors.Join(faults...))
 	}
 
 	if c.MaxConns > 0 {
@@ -144,7 +144,7 @@ func (c Config) poolConfig() (*pgxpool.Config, error) {
 		pc.MinConns = c.MinConns
 	}
 	if pc.MinConns > pc.MaxConns {
-		return nil, fmt.Errorf("pgdbm: invalid configuration: MinConns is %d, more than the pool's maximum of %d", pc.MinConns, pc.MaxConns)
+		return nil, fmt.Errorf("pgdbm: %w: MinConns is %d, more than the pool's maximum of %d", ErrConfig, pc.MinConns, pc.MaxConns)
 	}
 	conn := pc.ConnConfig
 	if c.ConnectTimeout > 0 {

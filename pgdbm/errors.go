@@ -16,6 +16,10 @@ import (
 )
 
 var (
+	// ErrConfig is returned for a [Config] that breaks a rule, a URL that cannot
+	// be parsed included. The message never has the password.
+	ErrConfig = errors.New("invalid configuration")
+
 	// ErrPoolExhausted is returned when no connection became free within
 	// [Config].AcquireTimeout. Either the pool is too small, or connections are
 	// held too long: rows not closed, a transaction kept open across a network
