@@ -101,12 +101,12 @@ func (a *app) add(ctx context.Context, args []string) error {
 	for _, p := range g.clashes {
 		a.note("%s: another file has the same key; its absolute path is its key", shown(p))
 	}
-	owner, closer, err := a.owner(ctx)
+	memory, closer, err := a.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer closer()
-	n.owner = owner
+	n.owner = memory.Owner(a.opts.owner)
 	err = n.run(ctx, g.files, stdin)
 	n.progress.clear()
 	return n.conclude(err)

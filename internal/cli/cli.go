@@ -16,7 +16,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/llmemory/llmemory"
+	"github.com/llmemory/llmemory/embedding"
 	"github.com/llmemory/llmemory/extract"
+	"github.com/llmemory/llmemory/pgdbm"
 )
 
 // The exit codes.
@@ -44,6 +46,7 @@ var exitCodes = []struct {
 	{errUsage, exitUsage},
 	{llmemory.ErrNotFound, exitNotFound},
 	{llmemory.ErrInvalid, exitUsage},
+	{pgdbm.ErrConfig, exitUsage},
 	{llmemory.ErrConflict, exitFailure},
 	{llmemory.ErrUnavailable, exitFailure},
 	{llmemory.ErrCommitUnknown, exitFailure},
@@ -85,6 +88,8 @@ type app struct {
 	env    func(string) string
 	opts   options
 	logger *slog.Logger
+	// model is the embedder, once it is made.
+	model embedding.Embedder
 	// extractor turns files into text.
 	extractor extract.Extractor
 	// started tells that a command has taken over: errors before that are mistakes of usage.
@@ -180,6 +185,7 @@ func (a *app) root() *cobra.Command {
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
+	root.SetFlagErrorFunc(flagError)
 	flags := root.PersistentFlags()
 	for i := range settings {
 		if s := &settings[i]; s.global() {

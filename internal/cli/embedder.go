@@ -10,8 +10,11 @@ import (
 	"github.com/llmemory/llmemory/embedding/openai"
 )
 
-// embedder returns the embedder that the settings name, nil for none.
+// embedder returns the embedder that the settings name, nil for none. It is made once: it learns its model's dimensions.
 func (a *app) embedder() (embedding.Embedder, error) {
+	if a.model != nil {
+		return a.model, nil
+	}
 	name, model, _ := strings.Cut(a.opts.embedder, ":")
 	key := a.env("OPENAI_API_KEY")
 	if name == "" && key != "" {
@@ -30,10 +33,21 @@ func (a *app) embedder() (embedding.Embedder, error) {
 		if err := config.Validate(); err != nil {
 			return nil, &usageError{fmt.Errorf("embedder: %w", err)}
 		}
-		e := openai.New(config)
-		return embedding.Recommended(e, nil), nil
+		a.model = embedding.Recommended(openai.New(config), nil)
+		return a.model, nil
 	}
 	return nil, usagef("--embedder %q: must be openai, openai:MODEL or none", a.opts.embedder)
+}
+
+// modelName names a model as --embedder does.
+func modelName(m embedding.ModelInfo) string { return m.Provider + ":" + m.Model }
+
+// explained adds to what is missing from an answer what a user of the program can do about it.
+func (a *app) explained(degraded string) string {
+	if e, err := a.embedder(); err != nil || e != nil || !strings.HasPrefix(degraded, "vector: ") {
+		return degraded
+	}
+	return degraded + " (name one with --embedder, or ask with --mode text)"
 }
 
 // openEmbedding is open for commands that make no sense without an embedder.
@@ -44,5 +58,5 @@ func (a *app) openEmbedding(ctx context.Context) (*llmemory.Memory, func(), erro
 		}
 		return nil, nil, err
 	}
-	return a.open(ctx)
+	return a.existing(ctx)
 }

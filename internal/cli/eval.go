@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -52,6 +53,9 @@ func (a *app) eval(ctx context.Context, dirs []string) error {
 	collections := make([]*eval.Collection, len(dirs))
 	for i, dir := range dirs { // all faults come before hours of work
 		c, err := eval.Open(os.DirFS(dir))
+		if missing := (*fs.PathError)(nil); errors.As(err, &missing) {
+			return fmt.Errorf("collection: open %s: %w", filepath.Join(dir, missing.Path), missing.Err)
+		}
 		if err != nil {
 			return fmt.Errorf("collection %s: %w", dir, err)
 		}
@@ -113,6 +117,11 @@ const cleanupTime = 5 * time.Minute
 func (e *evaluation) do(ctx context.Context, memory *llmemory.Memory) (_ *eval.Report, err error) {
 	e.owner = memory.Owner("llmemory-eval-" + strings.ToLower(rand.Text()))
 	e.report = eval.Report{Dataset: e.name, Mode: e.opts.mode, Embedder: "none"}
+	if model, err := e.embedder(); err != nil {
+		return nil, err
+	} else if model != nil && e.opts.mode != string(llmemory.ByText) {
+		e.report.Embedder = modelName(model.Model())
+	}
 	e.keys = make(map[string]string, e.collection.Len())
 	e.places = make(map[string]int, e.collection.Len())
 	defer func() {
@@ -158,7 +167,7 @@ func (e *evaluation) ingest(ctx context.Context) error {
 			return err
 		}
 		for i, r := range results {
-			if r.EmbedErr != nil && e.opts.mode != string(llmemory.ByText) {
+			if r.EmbedErr != nil {
 				return fmt.Errorf("document %q: %w", batch[i].Key, r.EmbedErr)
 			}
 			if r.Err != nil {
@@ -182,6 +191,9 @@ func (e *evaluation) ingest(ctx context.Context) error {
 			continue
 		}
 		doc := llmemory.Document{Key: d.ID, Content: content}
+		if e.opts.mode == string(llmemory.ByText) {
+			doc.Embed = llmemory.EmbedNever // vectors that no search compares need not be paid for
+		}
 		if e.opts.byOrigin {
 			if doc.OriginID, err = originOf(d.ID); err != nil {
 				return fmt.Errorf("document %w", err)
@@ -239,7 +251,7 @@ func (e *evaluation) search(ctx context.Context) (eval.Run, error) {
 		for _, d := range result.Degraded {
 			if !told[d] {
 				e.progress.clear()
-				e.note("degraded: %s", d)
+				e.note("degraded: %s", e.explained(d))
 				told[d] = true
 			}
 		}

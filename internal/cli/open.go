@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"regexp"
 	"strings"
 
@@ -45,7 +46,31 @@ func (a *app) poolConfig() pgdbm.Config {
 	return c
 }
 
-// open returns the memory in the database, its schema migrated, and what closes it.
+// existing is open for commands that have nothing to do in a schema that is not there: a misspelt name is told, not made.
+func (a *app) existing(ctx context.Context) (*llmemory.Memory, func(), error) {
+	if a.opts.schema != "" {
+		if err := a.requireSchema(ctx); err != nil {
+			return nil, nil, err
+		}
+	}
+	return a.open(ctx)
+}
+
+func (a *app) requireSchema(ctx context.Context) error {
+	db, closer, err := a.handle(ctx)
+	if err != nil {
+		return nil //nolint:nilerr // open says what is wrong
+	}
+	defer closer()
+	var exists bool
+	err = db.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1)", a.opts.schema).Scan(&exists)
+	if err == nil && !exists {
+		err = fmt.Errorf("schema %q: %w; \"add\" makes it, and so does \"migrate up\"", a.opts.schema, llmemory.ErrNotFound)
+	}
+	return err
+}
+
+// open returns the memory in the database, its schema made and migrated, and what closes it.
 func (a *app) open(ctx context.Context) (*llmemory.Memory, func(), error) {
 	url, err := a.databaseURL()
 	if err != nil {
@@ -68,9 +93,9 @@ func (a *app) open(ctx context.Context) (*llmemory.Memory, func(), error) {
 	return memory, closer, nil
 }
 
-// owner returns the memory of the owner that the command works for, and what closes it.
+// owner returns the memory of the owner that the command works for, which is there already, and what closes it.
 func (a *app) owner(ctx context.Context) (*llmemory.Owner, func(), error) {
-	memory, closer, err := a.open(ctx)
+	memory, closer, err := a.existing(ctx)
 	if err != nil {
 		return nil, nil, err
 	}

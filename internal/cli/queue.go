@@ -18,10 +18,14 @@ Makes the vectors that are waiting: of documents that were added with
 just added. Several may run at once; each takes passages that no other has. It
 may be interrupted at any time and goes on where it was.
 
+What was tried and failed for a time rests for a while before it is tried again,
+and a generation of another model waits for its embedder: standard error tells
+how much is left, and "llmemory queue" why.
+
 With --watch it stays and does what else is to be done in the background.
 
 With --json:
-  {"embedded","failed"}`
+  {"embedded","failed","waiting"}`
 
 func (a *app) embedCommand() *cobra.Command {
 	return a.command("embed", "Make the vectors that are waiting", embedHelp, cobra.NoArgs, a.embed)
@@ -66,11 +70,16 @@ func (a *app) embed(ctx context.Context, _ []string) error {
 	if err != nil && !errors.Is(err, errPartly) {
 		return err
 	}
+	left, progressErr := a.left(ctx, memory)
+	if progressErr != nil {
+		return progressErr
+	}
 	if a.opts.json {
 		if printed := a.printJSON(struct {
-			Embedded int `json:"embedded"`
-			Failed   int `json:"failed"`
-		}{done.Embedded, done.Failed}); printed != nil {
+			Embedded int   `json:"embedded"`
+			Failed   int   `json:"failed"`
+			Waiting  int64 `json:"waiting"`
+		}{done.Embedded, done.Failed, left}); printed != nil {
 			return printed
 		}
 	} else {
@@ -80,6 +89,41 @@ func (a *app) embed(ctx context.Context, _ []string) error {
 		err = &partlyError{fmt.Sprintf("%s could not be embedded, see \"llmemory queue\"", plural(done.Failed, "passage"))}
 	}
 	return err
+}
+
+// left counts the passages that still wait for a vector, and tells of each generation what it waits for.
+func (a *app) left(ctx context.Context, memory *llmemory.Memory) (int64, error) {
+	e, err := a.embedder()
+	if err != nil {
+		return 0, err
+	}
+	generations, err := memory.Generations(ctx)
+	if err != nil {
+		return 0, err
+	}
+	total := int64(0)
+	for _, g := range generations {
+		p, err := memory.Progress(ctx, g.ID)
+		if err != nil {
+			return 0, err
+		}
+		waiting := p.Waiting
+		if !g.Backfilled {
+			waiting = max(p.Leaves-p.Vectors-p.Dead, waiting)
+		}
+		if waiting == 0 {
+			continue
+		}
+		total += waiting
+		why := "resting, or others work on them: \"llmemory queue\" tells more"
+		if model := e.Model(); model.Provider != g.Model.Provider || model.Model != g.Model.Model {
+			why = "another embedder is needed: --embedder " + modelName(g.Model)
+		} else if d := model.Dimensions; d != 0 && d != g.Model.Dimensions {
+			why = fmt.Sprintf("other dimensions are needed: --dimensions %d", g.Model.Dimensions)
+		}
+		a.note("generation %d: %s waiting; %s", g.ID, plural(int(waiting), "passage"), why)
+	}
+	return total, nil
 }
 
 const queueHelp = `

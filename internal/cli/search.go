@@ -14,7 +14,13 @@ import (
 const searchHelp = `
 Finds the passages that answer QUERY best. Words are optional and ranked,
 "quoted phrases" must occur, -word and -"phrase" must not. Several arguments are
-one query. Finding nothing is no error.
+one query; what begins with a minus is taken for a flag unless "--" comes before:
+
+  llmemory search when is the lease up
+  llmemory search '"sourdough starter" -rye'
+  llmemory search -- bread -rye
+
+Finding nothing is no error.
 
 With --json:
   {"query","mode","degraded","took_ms","hits":[{"chunk_id","document_id","origin_id","name","type","score",
@@ -88,6 +94,9 @@ func (a *app) search(ctx context.Context, args []string) error {
 	if err := checkLimit("limit", a.opts.limit); err != nil {
 		return err
 	}
+	if n := a.opts.neighbours; n < 0 || n > 10 {
+		return usagef("--context must be 0 to 10, is %d", n)
+	}
 	options, err := a.searchOptions()
 	if err != nil {
 		return err
@@ -104,7 +113,7 @@ func (a *app) search(ctx context.Context, args []string) error {
 		return err
 	}
 	for _, d := range result.Degraded {
-		a.note("degraded: %s", d)
+		a.note("degraded: %s", a.explained(d))
 	}
 	if a.opts.json {
 		return a.printJSON(newSearchJSON(result, a.opts.neighbours > 0))

@@ -226,6 +226,23 @@ func (s *setting) bind(cmd *cobra.Command, flags *pflag.FlagSet, o *options) {
 	}
 }
 
+// flagError says in the words of the other messages what is wrong with a flag.
+func flagError(cmd *cobra.Command, err error) error {
+	var invalid *pflag.InvalidValueError
+	var unknown *pflag.NotExistError
+	switch {
+	case errors.As(err, &invalid):
+		rule := "a whole number"
+		if invalid.GetFlag().Value.Type() == "bool" {
+			rule = "true or false"
+		}
+		return usagef("--%s %q: must be %s", invalid.GetFlag().Name, invalid.GetValue(), rule)
+	case errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() != "" && commandName(cmd) == "search":
+		return usagef("%w (a question that excludes words goes into quotes, or after --: llmemory search -- bread -butter)", err)
+	}
+	return usagef("%w", err)
+}
+
 // argument is a flag's value that is called by what it means, not by its type, in the help.
 type argument struct {
 	pflag.Value

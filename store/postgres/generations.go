@@ -323,9 +323,9 @@ func (s *Store) ActivateGeneration(ctx context.Context, p llmemory.ActivateGener
 	case w.state == string(llmemory.Active):
 	case p.Force:
 	case !w.backfilled:
-		return nil, fmt.Errorf("generation %d: %w: not all passages are queued for it yet, %d wait", p.Generation, llmemory.ErrConflict, w.waiting)
+		return nil, fmt.Errorf("generation %d: %w: its vectors are not made yet: let \"llmemory embed\" with its embedder (or Run) do that, or force it", p.Generation, llmemory.ErrConflict)
 	case w.waiting > 0:
-		return nil, fmt.Errorf("generation %d: %w: %d passages still wait for a vector of it", p.Generation, llmemory.ErrConflict, w.waiting)
+		return nil, fmt.Errorf("generation %d: %w: %d passages still wait for a vector of it: let \"llmemory embed\" with its embedder (or Run) go on, or force it", p.Generation, llmemory.ErrConflict, w.waiting)
 	}
 	var list []generation
 	var b pgdbm.Batch
