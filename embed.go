@@ -224,7 +224,7 @@ func (w *work) embed(ctx, settle context.Context, inputs []input) error {
 // that it breaks down over, or so many at once, or that somebody on the way to it does not let pass.
 func (w *work) broke(ctx context.Context, err error) bool {
 	var fault *embedding.Error
-	if errors.As(err, &fault) && fault.Kind != embedding.Unavailable || errors.Is(err, embedding.ErrBreakerOpen) {
+	if errors.As(err, &fault) && fault.Kind == embedding.RateLimited || errors.Is(err, embedding.ErrBreakerOpen) {
 		return false // it says itself that it is not the text
 	}
 	_, err = w.embedder.Embed(ctx, embedding.Passage, []string{"text"})

@@ -384,6 +384,7 @@ func TestStoppedWorker(t *testing.T) {
 	t.Parallel()
 	for _, taken := range []bool{true, false} {
 		t.Run(fmt.Sprint("taken ", taken), func(t *testing.T) {
+			t.Parallel()
 			ctx := t.Context()
 			url := pgtest.Clone(t, "llmemory conformance", migrate)
 			store, mem, err := openFire(ctx, url, fireEmbedder())

