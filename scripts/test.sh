@@ -17,5 +17,8 @@ filter=("$tools/gotest")
 [ "${CI:-}" != true ] || filter+=(-no-skip)
 [ $# != 0 ] || set -- ./...
 
+# With the race detector every program, those that tests start included, would wait a second before it ends.
+export GORACE=${GORACE:-atexit_sleep_ms=0}
+
 # The package's own -timeout wins, as it comes later.
 "$tools/pgrun" go test -race -shuffle=on -timeout 20m -json "$@" | "${filter[@]}"
