@@ -359,10 +359,20 @@ func shorten(s string) string {
 	}
 }
 
+// owner returns the owner of all jobs, "" if there are several.
+func (w *work) owner() string {
+	for _, j := range w.jobs {
+		if j.Owner != w.jobs[0].Owner {
+			return ""
+		}
+	}
+	return w.jobs[0].Owner
+}
+
 // extend keeps the lease until the context ends. It tells whether the lease was lost before.
 func (w *work) extend(ctx context.Context) (lost bool) {
 	for sleep(ctx, w.m.config.EmbedLease/3) == nil {
-		p := ExtendParams{Generation: w.generation.ID, Token: w.token, Lease: w.m.config.EmbedLease}
+		p := ExtendParams{Owner: w.owner(), Generation: w.generation.ID, Token: w.token, Lease: w.m.config.EmbedLease}
 		switch n, err := w.m.store.Extend(ctx, p); {
 		case ctx.Err() != nil:
 		case err != nil:

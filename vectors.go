@@ -40,7 +40,7 @@ type Vectors interface {
 	// Claim leases up to p.Limit queued leaves that are due, oldest first, and returns them with their text. They are not given
 	// to anybody else for p.Lease, by the database's clock; after that they are due again. Claims never wait for each other.
 	Claim(ctx context.Context, p ClaimParams) ([]Job, error)
-	// Extend prolongs the lease of all jobs that p.Token holds still, and returns how many these are.
+	// Extend prolongs the lease of all jobs that p.Token holds still, of one owner or of all, and returns how many these are.
 	Extend(ctx context.Context, p ExtendParams) (int, error)
 	// Known returns vectors of this generation that an owner has for these inputs already, so that nobody pays twice for a text.
 	// An owner's vectors are never given to another.
@@ -185,6 +185,7 @@ type Job struct {
 
 // ExtendParams are the parameters of [Vectors.Extend].
 type ExtendParams struct {
+	Owner      string // of all these jobs; "" if they may be of several
 	Generation int64
 	Token      string
 	Lease      time.Duration

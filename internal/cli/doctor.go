@@ -102,6 +102,7 @@ func (a *app) examine(ctx context.Context) []check {
 		rights := examineRights(ctx, db)
 		checks = append(checks, rights)
 		if rights.Status == checkOK {
+			checks = append(checks, examineSecurity(ctx, db))
 			checks = append(checks, a.examineStore(ctx, db)...)
 		}
 	}
@@ -222,6 +223,33 @@ func examineRights(ctx context.Context, db *pgdbm.DB) check {
 	case denied != nil:
 		c.Status, c.Detail = checkFail, "this role may not read and write "+strings.Join(denied, ", ")
 		c.Hint = "run what \"llmemory migrate grants --role ROLE\" prints as the tables' owner"
+	}
+	return c
+}
+
+func examineSecurity(ctx context.Context, db *pgdbm.DB) check {
+	s, err := postgres.RowSecurityOf(ctx, db)
+	if err != nil {
+		return check{"rls", checkFail, err.Error(), ""}
+	}
+	return judgeSecurity(s)
+}
+
+func judgeSecurity(s *postgres.RowSecurity) check {
+	c := check{Name: "rls", Status: checkOK}
+	switch workers := strings.Join(s.Workers, ", "); {
+	case len(s.Unprotected) > 0:
+		c.Status, c.Detail = checkFail, "row-level security is on, but not for "+strings.Join(s.Unprotected, ", ")
+		c.Hint = "run \"llmemory migrate security on\" again, with the worker role"
+	case !s.On:
+		c.Detail = "row-level security is off"
+	case s.Above:
+		c.Status, c.Detail = checkWarn, fmt.Sprintf("inert: row-level security is on, but role %q is a superuser or has BYPASSRLS", s.Role)
+		c.Hint = "run programs as another role: \"llmemory migrate grants --role ROLE\" prints what it needs"
+	case s.Worker:
+		c.Detail = fmt.Sprintf("row-level security is on; role %q works for all owners", s.Role)
+	default:
+		c.Detail = fmt.Sprintf("row-level security is on; role %q sees one owner at a time, %s all of them", s.Role, workers)
 	}
 	return c
 }

@@ -26,6 +26,22 @@ With --json the subcommands that list migrations print
 where "migrate plan" has "sql" in addition, and state is applied, pending,
 changed, missing or out of order.`
 
+const securityHelp = `
+With row-level security, the database itself shows a program the rows of no owner
+but the one that the program names in each transaction. Superusers and roles with
+BYPASSRLS are above it.
+
+Work that is for all owners at once is kept for one role, the --worker-role. Run
+"embed", "models" and programs that call Memory.Run as that role, and all else as
+a role with the rights that "migrate grants" prints. Both on and off must be run
+as the owner of the tables, and may be run while programs work.
+
+With --json:
+  {"schema","on","unprotected","role","active","above","worker","workers"}
+where active, above and worker say of the role that asks whether row-level
+security holds for it, whether it is above it, and whether it may work for all
+owners.`
+
 func (a *app) migrateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "migrate",
@@ -45,6 +61,8 @@ func (a *app) migrateCommand() *cobra.Command {
 				"without a terminal to ask on it needs --yes.", cobra.MaximumNArgs(1), a.migrateDown),
 		a.command("grants", "Print the SQL that lets a role use the tables",
 			"With --schema it needs no database.", cobra.NoArgs, a.migrateGrants),
+		a.command("security [on|off]", "Force row-level security, or tell whether it is forced", securityHelp,
+			cobra.MaximumNArgs(1), a.migrateSecurity),
 	)
 	return cmd
 }
@@ -272,5 +290,46 @@ func (a *app) migrateGrants(ctx context.Context, _ []string) error {
 		}{schema, a.opts.role, grants})
 	}
 	a.printf("%s", grants)
+	return nil
+}
+
+func (a *app) migrateSecurity(ctx context.Context, args []string) error {
+	if len(args) == 1 && args[0] != "on" && args[0] != "off" {
+		return usagef("%q is neither on nor off", args[0])
+	}
+	db, closer, err := a.handle(ctx)
+	if err != nil {
+		return err
+	}
+	defer closer()
+	switch {
+	case len(args) == 0:
+	case args[0] == "on":
+		err = postgres.EnableRowSecurity(ctx, db, a.opts.worker)
+	default:
+		err = postgres.DisableRowSecurity(ctx, db)
+	}
+	if err != nil {
+		return err
+	}
+	s, err := postgres.RowSecurityOf(ctx, db)
+	if err != nil {
+		return err
+	}
+	if a.opts.json {
+		list := func(l []string) []string { return append([]string{}, l...) }
+		return a.printJSON(struct {
+			Schema      string   `json:"schema"`
+			On          bool     `json:"on"`
+			Unprotected []string `json:"unprotected"`
+			Role        string   `json:"role"`
+			Active      bool     `json:"active"`
+			Above       bool     `json:"above"`
+			Worker      bool     `json:"worker"`
+			Workers     []string `json:"workers"`
+		}{db.SchemaName(), s.On, list(s.Unprotected), s.Role, s.Active, s.Above, s.Worker, list(s.Workers)})
+	}
+	c := judgeSecurity(s)
+	a.printf("schema %q: %s\n", db.SchemaName(), c.Detail)
 	return nil
 }

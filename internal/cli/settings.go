@@ -30,7 +30,7 @@ type options struct {
 	reverse                   bool
 	chunks, text              bool
 	all, yes                  bool
-	role                      string
+	role, worker              string
 	byOrigin                  bool
 
 	embedder, baseURL, embed, profile string
@@ -183,6 +183,8 @@ var settings = []setting{
 		target: func(o *options) any { return &o.yes }},
 	{key: "role", arg: "ROLE", commands: []string{"migrate grants"}, usage: "role that the program runs as",
 		target: func(o *options) any { return &o.role }},
+	{key: "worker-role", arg: "ROLE", commands: []string{"migrate security"}, usage: "role that works for all owners (default: the role that owns the tables)",
+		target: func(o *options) any { return &o.worker }},
 	{key: "by-origin", commands: []string{"eval"}, usage: "search each query in its own origin only: the part of an id before the first \"/\"",
 		target: func(o *options) any { return &o.byOrigin }},
 }

@@ -41,7 +41,8 @@ func (s *Store) Edit(ctx context.Context, p llmemory.EditParams) (llmemory.Edit,
 		if err == nil {
 			return e, nil
 		}
-		again := !s.joined && n < attempts && (pgdbm.IsSerialization(err) || disconnected(err))
+		again := s.unaware(err) || pgdbm.IsSerialization(err) || disconnected(err)
+		again = again && !s.joined && n < attempts
 		if !again || ctx.Err() != nil {
 			return nil, translate(err)
 		}
@@ -68,7 +69,7 @@ func (s *Store) lock(ctx context.Context, p llmemory.EditParams) (_ *edit, err e
 	e := &edit{store: s, owner: p.Owner, tx: tx}
 	origins, keys := identityColumns(p.Identities)
 	var present int64
-	var b pgdbm.Batch
+	b := s.batch(p.Owner)
 	b.Queue(s.sql.Get("lock_owner"), p.Owner, int32(p.Analysis)).Row(func(r pgx.Row) error { return scanState(r, &e.state) })
 	switch {
 	case p.New:
@@ -89,7 +90,7 @@ func (s *Store) lock(ctx context.Context, p llmemory.EditParams) (_ *edit, err e
 		e.segments, e.sets, late, err = scanRest(row)
 		return err
 	})
-	if err := tx.Run(ctx, &b); err != nil {
+	if err := tx.Run(ctx, b); err != nil {
 		return nil, err
 	}
 	if late {

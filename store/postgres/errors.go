@@ -25,6 +25,8 @@ func translate(err error) error {
 	switch {
 	case errors.Is(err, pgdbm.ErrCommitUnknown):
 		return fmt.Errorf("%w: %w", llmemory.ErrCommitUnknown, err)
+	case pgdbm.SQLState(err) == noOwner:
+		return forbidden(err)
 	case errors.Is(err, pgdbm.ErrClosed):
 		return fmt.Errorf("%w: %w", llmemory.ErrClosed, err)
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded) && !noConnection:

@@ -138,13 +138,13 @@ func (s *Store) Generations(ctx context.Context, _ llmemory.GenerationsParams) (
 		}
 	}
 	var list []generation
-	err := s.readAnywhere(ctx, func(b *pgdbm.Batch) { b.Queue(s.sql.Get("generations")).Row(scanGenerations(&list)) })
+	err := s.readAnywhere(ctx, "", func(b *pgdbm.Batch) { b.Queue(s.sql.Get("generations")).Row(scanGenerations(&list)) })
 	return plainGenerations(list), err
 }
 
 func (s *Store) generations(ctx context.Context) ([]generation, error) {
 	var list []generation
-	err := s.read(ctx, func(b *pgdbm.Batch) {
+	err := s.read(ctx, "", func(b *pgdbm.Batch) {
 		b.Queue(s.sql.Get("generations")).Row(scanGenerations(&list))
 	})
 	if err == nil {
@@ -270,8 +270,10 @@ func (s *Store) makeGeneration(ctx context.Context, tx *pgdbm.Tx, p llmemory.Add
 	for _, name := range []string{"make_generation", "store_generation", "index_generation"} {
 		make.Queue(onGeneration(s.sql.Get(name), id, m.Dimensions, extension))
 	}
-	make.Queue(s.sql.Get("table_rights"), s.qualified(tableOf(id)), s.qualified("embedding_queue")).
-		Rows(collect(&rights, func(r pgx.Rows, sql *string) error { return r.Scan(sql) }))
+	for _, name := range []string{"table_rights", "table_security"} {
+		make.Queue(s.sql.Get(name), s.qualified(tableOf(id)), s.qualified("embedding_queue")).
+			Rows(collect(&rights, func(r pgx.Rows, sql *string) error { return r.Scan(sql) }))
+	}
 	if err := tx.Run(ctx, &make); err != nil {
 		return err
 	}
@@ -420,30 +422,18 @@ func (s *Store) RetireGeneration(ctx context.Context, p llmemory.RetireGeneratio
 	return s.dropGeneration(ctx, p.Generation)
 }
 
-// dropTries bounds how often the table of a generation is tried to be dropped while others use it.
-const dropTries = 30
-
 // dropGeneration removes the table and all that is left of a generation. Edits that had begun before nobody saw it any more may
-// still write to it, and whoever comes while we wait for them waits behind us: so we do not wait for long, but try again.
+// still write to it.
 func (s *Store) dropGeneration(ctx context.Context, id int64) error {
-	for try := 1; ; try++ {
-		err := s.db.InTx(ctx, readCommitted, func(tx *pgdbm.Tx) error {
+	return translate(patiently(ctx, func() error {
+		return s.db.InTx(ctx, readCommitted, func(tx *pgdbm.Tx) error {
 			var b pgdbm.Batch
 			b.Queue(`SET LOCAL lock_timeout = '500ms'`)
 			b.Queue(onGeneration(s.sql.Get("drop_generation"), id, 1, ""))
 			b.Queue(s.sql.Get("forget_generation"), id)
 			return tx.Run(ctx, &b)
 		})
-		again := pgdbm.IsSerialization(err) || pgdbm.SQLState(err) == "55P03"
-		if !again || try == dropTries {
-			return translate(err)
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(time.Duration(min(try, 10)) * 50 * time.Millisecond):
-		}
-	}
+	}))
 }
 
 // Progress implements [llmemory.Store].
@@ -456,7 +446,7 @@ func (s *Store) Progress(ctx context.Context, p llmemory.ProgressParams) (*llmem
 			return nil, err
 		}
 	}
-	err := s.read(ctx, func(b *pgdbm.Batch) {
+	err := s.read(ctx, "", func(b *pgdbm.Batch) {
 		r = llmemory.ProgressRecord{}
 		b.Queue(s.sql.Get("progress")).Row(func(row pgx.Row) error { return row.Scan(&r.Leaves, &r.Tokens) })
 		if p.Generation == 0 {
@@ -484,7 +474,7 @@ func (s *Store) Inputs(ctx context.Context, p llmemory.InputsParams) ([]llmemory
 	// Whole pages are sampled, so take many, and of these few: leaves of one page are of few documents.
 	percent := min(100, 100*20*float64(p.Limit)/float64(total.Leaves))
 	var out []llmemory.JobInput
-	err = s.read(ctx, func(b *pgdbm.Batch) {
+	err = s.read(ctx, "", func(b *pgdbm.Batch) {
 		out = nil
 		b.Queue(s.sql.Get("inputs"), percent, int64(p.Limit)).Rows(collect(&out, func(r pgx.Rows, in *llmemory.JobInput) error {
 			return r.Scan(&in.Owner, &in.Name, &in.Heading, &in.Text)

@@ -379,6 +379,15 @@ func calls(db *pgdbm.DB) []call {
 			added, err = smart().Owner("o").Add(ctx, llmemory.Document{OriginID: "smart", Name: "smart", Content: "clever house", Embed: llmemory.EmbedLater})
 			return counts("pending", added.Pending, 1, err)
 		}},
+		{"EnableRowSecurity, RowSecurityOf, DisableRowSecurity", func(ctx context.Context) error {
+			if err := postgres.EnableRowSecurity(ctx, db, ""); err != nil {
+				return err
+			}
+			if s, err := postgres.RowSecurityOf(ctx, db); err != nil || !s.On {
+				return fmt.Errorf("%+v: %w", s, err)
+			}
+			return postgres.DisableRowSecurity(ctx, db)
+		}},
 		{"Store.Extend, Store.Fail, Owner.Queue, Owner.RetryQueue, Store.Queue, Store.RetryQueue", func(ctx context.Context) error {
 			const token = "00000000-0000-4000-8000-000000000001"
 			jobs, err := store.Claim(ctx, llmemory.ClaimParams{Generation: generation, Token: token, Lease: time.Minute, Limit: 10})
@@ -473,6 +482,7 @@ func TestCallsAreComplete(t *testing.T) {
 	}
 	silent := []string{ // these do not talk to the database
 		"Owner.ID", "Memory.Owner", "Memory.Store", "Store.DB", "Store.Joined", "Edit.State", "Edit.Documents", "Edit.Segments",
+		"Owner.Fresh", "Store.Primary", "Store.Replicas",
 	}
 	for name, typ := range map[string]reflect.Type{
 		"Owner": reflect.TypeFor[*llmemory.Owner](), "Memory": reflect.TypeFor[*llmemory.Memory](),

@@ -36,7 +36,7 @@ func Migrate(ctx context.Context, db *pgdbm.DB) ([]pgdbm.Migration, error) {
 	if err != nil {
 		return nil, err
 	}
-	pending, err := inspect(ctx, db, m)
+	pending, _, err := inspect(ctx, db, m)
 	if err != nil || len(pending) == 0 {
 		return nil, translate(err)
 	}
@@ -51,41 +51,41 @@ func Verify(ctx context.Context, db *pgdbm.DB) error {
 	if err != nil {
 		return err
 	}
-	if _, err := inspect(ctx, db, m); err != nil {
+	if _, _, err := inspect(ctx, db, m); err != nil {
 		return translate(err)
 	}
 	return translate(m.Verify(ctx))
 }
 
-// ready brings the schema up to date with m, or fails and says what to do.
-func ready(ctx context.Context, db *pgdbm.DB, m *pgdbm.Migrator, require bool) error {
-	pending, err := inspect(ctx, db, m)
+// ready brings the schema up to date with m, or fails and says what to do. It tells whether row-level security holds for this role.
+func ready(ctx context.Context, db *pgdbm.DB, m *pgdbm.Migrator, require bool) (secured bool, err error) {
+	pending, secured, err := inspect(ctx, db, m)
 	if err != nil || len(pending) == 0 {
-		return err
+		return secured, err
 	}
 	if require {
-		return fmt.Errorf("%w in schema %q: %s: %s", pgdbm.ErrPending, db.SchemaName(), strings.Join(pending, ", "), hint)
+		return false, fmt.Errorf("%w in schema %q: %s: %s", pgdbm.ErrPending, db.SchemaName(), strings.Join(pending, ", "), hint)
 	}
 	_, err = m.Up(ctx)
-	return err
+	return secured, err
 }
 
-// inspect returns the files that are to be applied. It fails if the files and what was applied do not go together, or if the place
+// inspect returns the files that are to be applied, and whether row-level security holds for this role. It fails if the files and what was applied do not go together, or if the place
 // cannot be used: the database has another encoding, the schema holds tables of our names that our migrations did not make, or
 // lacks some that they made. It writes nothing.
 //
 // Another process may be migrating just now, and tables come with their record. So tables that must be there are looked for after
 // the record was seen, and those that may not before.
-func inspect(ctx context.Context, db *pgdbm.DB, m *pgdbm.Migrator) (pending []string, err error) {
+func inspect(ctx context.Context, db *pgdbm.DB, m *pgdbm.Migrator) (pending []string, secured bool, err error) {
 	if err := db.Err(); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	plan, err := m.Plan(ctx)
 	if pgdbm.IsPrivilege(err) {
 		err = fmt.Errorf("%w; `llmemory migrate grants --role ROLE` prints all that it needs", err)
 	}
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	for _, p := range plan {
 		pending = append(pending, p.File)
@@ -94,28 +94,30 @@ func inspect(ctx context.Context, db *pgdbm.DB, m *pgdbm.Migrator) (pending []st
 	var found []string
 	err = db.QueryRow(ctx, `SELECT pg_catalog.current_setting('server_encoding'), ARRAY(SELECT c.relname::text
 		FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-		WHERE n.nspname = $1 AND c.relname = ANY ($2::text[]) ORDER BY 1)`, db.SchemaName(), tables).Scan(&encoding, &found)
+		WHERE n.nspname = $1 AND c.relname = ANY ($2::text[]) ORDER BY 1), coalesce((SELECT row_security_active(c.oid)
+		FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+		WHERE n.nspname = $1 AND c.relname = $2[1] AND c.relkind IN ('r', 'p')), false)`, db.SchemaName(), tables).Scan(&encoding, &found, &secured)
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, false, err
 	case encoding != "UTF8":
-		return nil, &llmemory.InvalidError{Field: "database", Rule: fmt.Sprintf("its encoding is %s, which cannot hold every text; "+
+		return nil, false, &llmemory.InvalidError{Field: "database", Rule: fmt.Sprintf("its encoding is %s, which cannot hold every text; "+
 			"make one with CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0", encoding)}
 	case len(pending) == 0 && len(found) < len(tables):
 		gone := slices.DeleteFunc(slices.Clone(tables), func(t string) bool { return slices.Contains(found, t) })
-		return nil, fmt.Errorf("%w: schema %q lacks tables that its migrations made (%s); restore them from a backup, or drop the schema "+
+		return nil, false, fmt.Errorf("%w: schema %q lacks tables that its migrations made (%s); restore them from a backup, or drop the schema "+
 			"to start anew", llmemory.ErrCorrupt, db.SchemaName(), strings.Join(gone, ", "))
 	case len(pending) == 0 || len(found) == 0:
-		return pending, nil
+		return pending, secured, nil
 	}
 	status, err := m.Status(ctx)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if slices.ContainsFunc(status, func(s pgdbm.Migration) bool { return s.State != pgdbm.MigrationPending }) {
-		return pending, nil
+		return pending, secured, nil
 	}
-	return nil, &llmemory.InvalidError{Field: "schema", Rule: fmt.Sprintf("%q already has tables that llmemory did not make (%s); "+
+	return nil, false, &llmemory.InvalidError{Field: "schema", Rule: fmt.Sprintf("%q already has tables that llmemory did not make (%s); "+
 		"nothing was changed: choose another schema (Options.Schema, --schema, or pool.Schema)", db.SchemaName(), strings.Join(found, ", "))}
 }
 

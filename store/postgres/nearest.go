@@ -71,7 +71,7 @@ func (v *view) generation(ctx context.Context, id int64) (generation, error) {
 		return g, nil
 	}
 	var list []generation
-	if err := v.run(ctx, func(b *pgdbm.Batch) {
+	if err := v.run(ctx, "", func(b *pgdbm.Batch) {
 		b.Queue(s.sql.Get("generations")).Row(scanGenerations(&list))
 	}); err != nil {
 		return generation{}, err

@@ -158,7 +158,7 @@ func (s *Store) Claim(ctx context.Context, p llmemory.ClaimParams) ([]llmemory.J
 	}
 	var jobs []llmemory.Job
 	var strays []llmemory.Job
-	err = s.write(ctx, func(b *pgdbm.Batch) {
+	err = s.write(ctx, "", func(b *pgdbm.Batch) {
 		jobs, strays = nil, nil
 		b.Queue(s.on(g, "claim"), p.Token, interval(p.Lease), int64(p.Limit)).Rows(func(rows pgx.Rows) error {
 			for rows.Next() {
@@ -183,25 +183,37 @@ func (s *Store) Claim(ctx context.Context, p llmemory.ClaimParams) ([]llmemory.J
 		for i, j := range strays {
 			owners[i], ordinals[i] = j.Owner, int64(j.Ordinal)
 		}
-		err = s.write(ctx, func(b *pgdbm.Batch) { b.Queue(s.on(g, "drop_strays"), p.Token, owners, ordinals) })
+		err = s.write(ctx, "", func(b *pgdbm.Batch) { b.Queue(s.on(g, "drop_strays"), p.Token, owners, ordinals) })
 	}
 	return jobs, s.undefined(g.ID, err)
 }
 
-// write runs statements that need no other isolation than that of a statement, in one round trip. It is not repeated: its effect
-// would be unknown.
-func (s *Store) write(ctx context.Context, queue func(*pgdbm.Batch)) error {
+// write runs statements about an owner's rows, "" for any, that need no other isolation than that of a statement, in one round trip.
+// It is not repeated where its effect would be unknown.
+func (s *Store) write(ctx context.Context, owner string, queue func(*pgdbm.Batch)) error {
 	tx, err := s.begin(ctx, readCommitted)
 	if err != nil {
 		return translate(err)
 	}
-	var b pgdbm.Batch
-	queue(&b)
-	if err := tx.Commit(ctx, &b); err != nil {
+	b := s.batch(owner)
+	queue(b)
+	if err = tx.Commit(ctx, b); err != nil {
 		_ = tx.Rollback(context.WithoutCancel(ctx))
-		return translate(err)
 	}
-	return nil
+	if s.unaware(err) {
+		return s.write(ctx, owner, queue)
+	}
+	return translate(err)
+}
+
+// common returns the owner that all items have, "" if there are several.
+func common[T any](items []T, owner func(T) string) string {
+	for _, item := range items[1:] {
+		if owner(item) != owner(items[0]) {
+			return ""
+		}
+	}
+	return owner(items[0])
 }
 
 // Extend implements [llmemory.Store].
@@ -211,8 +223,8 @@ func (s *Store) Extend(ctx context.Context, p llmemory.ExtendParams) (int, error
 		return 0, err
 	}
 	var n int
-	err = s.write(ctx, func(b *pgdbm.Batch) {
-		b.Queue(s.on(g, "extend"), p.Token, interval(p.Lease)).Row(func(row pgx.Row) error { return row.Scan(&n) })
+	err = s.write(ctx, p.Owner, func(b *pgdbm.Batch) {
+		b.Queue(s.on(g, "extend"), p.Token, interval(p.Lease), p.Owner).Row(func(row pgx.Row) error { return row.Scan(&n) })
 	})
 	return n, s.undefined(g.ID, err)
 }
@@ -231,7 +243,8 @@ func (s *Store) Known(ctx context.Context, p llmemory.KnownParams) ([]llmemory.K
 		owners[i], hashes[i] = in.Owner, in.Hash
 	}
 	var out []llmemory.KnownVector
-	err = s.read(ctx, func(b *pgdbm.Batch) {
+	owner := common(p.Inputs, func(in llmemory.OwnedInput) string { return in.Owner })
+	err = s.read(ctx, owner, func(b *pgdbm.Batch) {
 		out = nil
 		b.Queue(s.on(g, "known"), owners, hashes).Rows(collect(&out, func(rows pgx.Rows, k *llmemory.KnownVector) error {
 			var raw []byte
@@ -265,7 +278,8 @@ func (s *Store) Complete(ctx context.Context, p llmemory.CompleteParams) (*llmem
 		flat = append(flat, item.Vector...)
 		vec.Settle(flat[len(flat)-d:])
 	}
-	err = s.write(ctx, func(b *pgdbm.Batch) {
+	owner := common(p.Items, func(item llmemory.CompleteItem) string { return item.Owner })
+	err = s.write(ctx, owner, func(b *pgdbm.Batch) {
 		*out = llmemory.CompleteRecord{}
 		b.Queue(s.on(g, "complete"), p.Token, owners, ordinals, hashes, flat).Rows(func(rows pgx.Rows) error {
 			for rows.Next() {
@@ -307,7 +321,8 @@ func (s *Store) Fail(ctx context.Context, p llmemory.FailParams) error {
 		delays[i], dead[i] = interval(item.Delay), item.Dead
 		due = due || item.Delay <= 0 && !item.Dead
 	}
-	err = s.write(ctx, func(b *pgdbm.Batch) {
+	owner := common(p.Items, func(item llmemory.FailItem) string { return item.Owner })
+	err = s.write(ctx, owner, func(b *pgdbm.Batch) {
 		b.Queue(s.on(g, "fail"), p.Token, owners, ordinals, reasons, tried, delays, dead)
 		if due {
 			b.Queue(s.sql.Get("notify"), s.channel())
@@ -329,7 +344,7 @@ func plainText(s string) string {
 // Queue implements [llmemory.Store].
 func (s *Store) Queue(ctx context.Context, p llmemory.QueueParams) (*llmemory.QueueRecord, error) {
 	var r llmemory.QueueRecord
-	err := s.read(ctx, func(b *pgdbm.Batch) {
+	err := s.read(ctx, p.Owner, func(b *pgdbm.Batch) {
 		r = llmemory.QueueRecord{}
 		b.Queue(s.sql.Get("queue"), p.Owner).Row(func(row pgx.Row) error {
 			var oldest *time.Time
@@ -361,7 +376,7 @@ func (s *Store) Queue(ctx context.Context, p llmemory.QueueParams) (*llmemory.Qu
 // RetryQueue implements [llmemory.Store].
 func (s *Store) RetryQueue(ctx context.Context, p llmemory.RetryQueueParams) (int, error) {
 	var n int64
-	err := s.write(ctx, func(b *pgdbm.Batch) {
+	err := s.write(ctx, p.Owner, func(b *pgdbm.Batch) {
 		b.Queue(s.sql.Get("retry_queue"), p.Owner).Affected(&n)
 		b.Queue(s.sql.Get("notify"), s.channel())
 	})

@@ -423,7 +423,7 @@ func (s *Store) anywhere(ctx context.Context, ask func(r *replica) error) error 
 // twice asks the primary, and if the connection turns out to be dead, once more on a new one.
 func (s *Store) twice(ctx context.Context, ask func() error) error {
 	err := ask()
-	if disconnected(err) && !s.joined && ctx.Err() == nil {
+	if again := s.unaware(err) || disconnected(err); again && !s.joined && ctx.Err() == nil {
 		err = ask()
 	}
 	return err

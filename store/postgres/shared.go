@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -10,6 +11,8 @@ type shared struct {
 	mu          sync.Mutex
 	generations map[int64]generation
 	woken       time.Time // when jobs were last told of
+
+	secured atomic.Bool // row-level security holds for the store's role
 }
 
 // known returns a generation that was seen before.

@@ -124,7 +124,8 @@ func New(ctx context.Context, db *pgdbm.DB, opts *Options) (*Store, error) {
 
 // start is New with the migrations given.
 func start(ctx context.Context, db *pgdbm.DB, m *pgdbm.Migrator, o Options) (*Store, error) {
-	if err := ready(ctx, db, m, o.RequireMigrated); err != nil {
+	secured, err := ready(ctx, db, m, o.RequireMigrated)
+	if err != nil {
 		return nil, translate(err)
 	}
 	sql, err := statements()
@@ -132,6 +133,7 @@ func start(ctx context.Context, db *pgdbm.DB, m *pgdbm.Migrator, o Options) (*St
 		return nil, err
 	}
 	s := &Store{db: db, sql: sql, shared: &shared{}, closed: new(atomic.Bool)}
+	s.shared.secured.Store(secured)
 	if len(o.ReadURLs) > 0 {
 		primary := *s
 		primary.copy = true
@@ -202,32 +204,32 @@ func (s *Store) begin(ctx context.Context, opts *pgdbm.TxOptions) (*pgdbm.Tx, er
 // snapshot is a read transaction in which every statement sees the same instant.
 var snapshot = &pgdbm.TxOptions{Isolation: pgdbm.RepeatableRead, ReadOnly: true}
 
-// read runs statements that must see one instant, in one round trip, and repeats them once on a new connection if the one they had
+// read runs statements about an owner's rows, "" for any, that must see one instant, in one round trip, and repeats them once on a new connection if the one they had
 // turns out to be dead.
-func (s *Store) read(ctx context.Context, queue func(*pgdbm.Batch)) error {
+func (s *Store) read(ctx context.Context, owner string, queue func(*pgdbm.Batch)) error {
 	if err := s.check(); err != nil {
 		return err
 	}
-	return readError(s.twice(ctx, func() error { return s.readFrom(ctx, nil, queue) }))
+	return readError(s.twice(ctx, func() error { return s.readFrom(ctx, nil, owner, queue) }))
 }
 
 // readAnywhere is read for what a replica may answer.
-func (s *Store) readAnywhere(ctx context.Context, queue func(*pgdbm.Batch)) error {
+func (s *Store) readAnywhere(ctx context.Context, owner string, queue func(*pgdbm.Batch)) error {
 	if err := s.check(); err != nil {
 		return err
 	}
-	return readError(s.anywhere(ctx, func(r *replica) error { return s.readFrom(ctx, r, queue) }))
+	return readError(s.anywhere(ctx, func(r *replica) error { return s.readFrom(ctx, r, owner, queue) }))
 }
 
 // readFrom reads from a replica, or from the primary if it is nil.
-func (s *Store) readFrom(ctx context.Context, r *replica, queue func(*pgdbm.Batch)) error {
-	var b pgdbm.Batch
-	queue(&b)
+func (s *Store) readFrom(ctx context.Context, r *replica, owner string, queue func(*pgdbm.Batch)) error {
+	b := s.batch(owner)
+	queue(b)
 	switch {
 	case s.joined:
-		return s.db.WithTx(s.tx).Run(ctx, &b)
+		return s.db.WithTx(s.tx).Run(ctx, b)
 	case r == nil && b.Len() == 1: // a statement sees one instant anyway
-		return s.db.Run(ctx, &b)
+		return s.db.Run(ctx, b)
 	}
 	commit := func(ctx context.Context, db *pgdbm.DB, b *pgdbm.Batch) error {
 		tx, err := db.Begin(ctx, snapshot, nil)
@@ -241,9 +243,9 @@ func (s *Store) readFrom(ctx context.Context, r *replica, queue func(*pgdbm.Batc
 		return nil
 	}
 	if r == nil {
-		return commit(ctx, s.db, &b)
+		return commit(ctx, s.db, b)
 	}
-	return s.replicas.run(ctx, r, true, &b, func(ctx context.Context, b *pgdbm.Batch) error { return commit(ctx, r.db, b) })
+	return s.replicas.run(ctx, r, true, b, func(ctx context.Context, b *pgdbm.Batch) error { return commit(ctx, r.db, b) })
 }
 
 // readError translates the error of a read, which commits nothing.
@@ -258,7 +260,7 @@ func readError(err error) error {
 func (s *Store) Lookup(ctx context.Context, p llmemory.LookupParams) ([]llmemory.DocumentRecord, error) {
 	origins, keys := identityColumns(p.Identities)
 	var out []llmemory.DocumentRecord
-	err := s.read(ctx, func(b *pgdbm.Batch) {
+	err := s.read(ctx, p.Owner, func(b *pgdbm.Batch) {
 		b.Queue(s.sql.Get("lookup"), p.Owner, origins, keys).Rows(collect(&out, scanDocument))
 	})
 	return out, err
@@ -276,7 +278,7 @@ func identityColumns(list []llmemory.Identity) (origins, keys []string) {
 func (s *Store) Document(ctx context.Context, p llmemory.DocumentParams) (*llmemory.DocumentRecord, []llmemory.ChunkRecord, error) {
 	var docs []llmemory.DocumentRecord
 	var chunks []llmemory.ChunkRecord
-	err := s.readAnywhere(ctx, func(b *pgdbm.Batch) {
+	err := s.readAnywhere(ctx, p.Owner, func(b *pgdbm.Batch) {
 		docs, chunks = nil, nil
 		b.Queue(s.sql.Get("document"), p.Owner, p.DocumentID).Rows(collect(&docs, scanDocument))
 		if p.Leaves || p.Parents {
@@ -304,7 +306,7 @@ func (s *Store) Chunks(ctx context.Context, p llmemory.ChunksParams) ([]llmemory
 	var chunks []llmemory.ChunkRecord
 	var total int64
 	found := false
-	err := s.readAnywhere(ctx, func(b *pgdbm.Batch) {
+	err := s.readAnywhere(ctx, p.Owner, func(b *pgdbm.Batch) {
 		chunks, found = nil, false
 		b.Queue(s.sql.Get("chunk_count"), p.Owner, p.DocumentID, int32(p.Level)).Rows(func(rows pgx.Rows) error {
 			for rows.Next() {
@@ -352,7 +354,7 @@ func (s *Store) List(ctx context.Context, p llmemory.ListParams) ([]llmemory.Doc
 	}
 	var docs []llmemory.DocumentRecord
 	var total int64
-	err = s.readAnywhere(ctx, func(b *pgdbm.Batch) {
+	err = s.readAnywhere(ctx, p.Owner, func(b *pgdbm.Batch) {
 		docs = nil
 		b.Queue(replaceMarker(page, "/*order*/", order), pageArgs...).Rows(collect(&docs, scanDocument))
 		b.Queue(count, countArgs...).Row(func(r pgx.Row) error { return r.Scan(&total) })
@@ -363,7 +365,7 @@ func (s *Store) List(ctx context.Context, p llmemory.ListParams) ([]llmemory.Doc
 // Stats implements [llmemory.Store].
 func (s *Store) Stats(ctx context.Context, p llmemory.StatsParams) (*llmemory.StatsRecord, error) {
 	var r llmemory.StatsRecord
-	err := s.readAnywhere(ctx, func(b *pgdbm.Batch) {
+	err := s.readAnywhere(ctx, p.Owner, func(b *pgdbm.Batch) {
 		r = llmemory.StatsRecord{}
 		b.Queue(s.sql.Get("stats"), p.Owner, int32(p.Folded)).Row(func(row pgx.Row) error {
 			var types, languages []byte
@@ -385,7 +387,7 @@ func (s *Store) Stats(ctx context.Context, p llmemory.StatsParams) (*llmemory.St
 // Backlog implements [llmemory.Store].
 func (s *Store) Backlog(ctx context.Context, p llmemory.BacklogParams) ([]string, error) {
 	var owners []string
-	err := s.read(ctx, func(b *pgdbm.Batch) {
+	err := s.read(ctx, "", func(b *pgdbm.Batch) {
 		owners = nil
 		b.Queue(s.sql.Get("backlog"), int32(p.Analysis), int64(p.Limit)).Rows(collect(&owners, func(r pgx.Rows, o *string) error {
 			return r.Scan(o)
@@ -397,7 +399,7 @@ func (s *Store) Backlog(ctx context.Context, p llmemory.BacklogParams) ([]string
 // Info implements [llmemory.Store].
 func (s *Store) Info(ctx context.Context) (*llmemory.Info, error) {
 	info := &llmemory.Info{Engine: "postgres", Place: s.db.SchemaName(), Details: map[string]string{}}
-	err := s.read(ctx, func(b *pgdbm.Batch) {
+	err := s.read(ctx, "", func(b *pgdbm.Batch) {
 		b.Queue(`SELECT pg_catalog.current_setting('server_version'), pg_catalog.current_database(), current_user::text,
 			coalesce((SELECT e.extversion || ' in schema ' || n.nspname::text
 				FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace

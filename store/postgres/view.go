@@ -26,24 +26,24 @@ func (s *Store) View(ctx context.Context, _ llmemory.ViewParams) (llmemory.View,
 	return &view{store: s}, nil
 }
 
-// run sends a batch. The first one finds where to ask: a replica or the primary.
-func (v *view) run(ctx context.Context, queue func(*pgdbm.Batch)) error {
+// run sends a batch about an owner's rows. The first one finds where to ask: a replica or the primary.
+func (v *view) run(ctx context.Context, owner string, queue func(*pgdbm.Batch)) error {
 	s := v.store
 	if v.tx != nil {
-		var b pgdbm.Batch
-		queue(&b)
-		return translate(v.send(ctx, &b, v.tx.Run))
+		b := s.batch(owner)
+		queue(b)
+		return translate(v.send(ctx, b, v.tx.Run))
 	}
 	return translate(s.anywhere(ctx, func(r *replica) (err error) {
-		var b pgdbm.Batch
-		queue(&b)
+		b := s.batch(owner)
+		queue(b)
 		if v.replica = r; r != nil {
-			err = s.replicas.run(ctx, r, true, &b, func(ctx context.Context, b *pgdbm.Batch) (err error) {
+			err = s.replicas.run(ctx, r, true, b, func(ctx context.Context, b *pgdbm.Batch) (err error) {
 				v.tx, err = r.db.Begin(ctx, snapshot, b)
 				return err
 			})
 		} else if v.tx, err = s.begin(ctx, snapshot); err == nil {
-			err = v.tx.Run(ctx, &b)
+			err = v.tx.Run(ctx, b)
 		}
 		if err != nil {
 			v.drop(ctx)
@@ -113,7 +113,7 @@ func (v *view) Postings(ctx context.Context, p llmemory.PostingsParams) (*llmemo
 		}
 		nearest.queue(b)
 	}
-	if err := v.run(ctx, ask); err != nil {
+	if err := v.run(ctx, p.Owner, ask); err != nil {
 		if nearest == nil || !pgdbm.IsUndefined(err) {
 			return nil, err
 		}
@@ -121,7 +121,7 @@ func (v *view) Postings(ctx context.Context, p llmemory.PostingsParams) (*llmemo
 		s.shared.forget(p.Vector.Generation)
 		v.drop(ctx)
 		nearest = nil
-		if err := v.run(ctx, ask); err != nil {
+		if err := v.run(ctx, p.Owner, ask); err != nil {
 			return nil, err
 		}
 	}
@@ -164,7 +164,7 @@ func (v *view) Match(ctx context.Context, p llmemory.MatchParams) (*llmemory.Mat
 		return nil, err
 	}
 	var passed []int64
-	if err := v.run(ctx, func(b *pgdbm.Batch) {
+	if err := v.run(ctx, p.Owner, func(b *pgdbm.Batch) {
 		passed = nil
 		if len(all) > 0 {
 			b.Queue(sql, args...).Rows(collect(&passed, scanOrdinal))
@@ -199,7 +199,7 @@ func (v *view) Hits(ctx context.Context, p llmemory.HitsParams) ([]llmemory.HitR
 	}
 	var hits []llmemory.HitRecord
 	var parents, neighbours []llmemory.ChunkRecord
-	var b pgdbm.Batch
+	b := s.batch(p.Owner)
 	b.Queue(s.sql.Get("hits"), p.Owner, ordinals, groups, int64(p.Limit)).Rows(collect(&hits, scanHit))
 	if p.Parents {
 		b.Queue(s.sql.Get("hit_parents"), p.Owner, ordinals, groups, int64(p.Limit)).Rows(collect(&parents, scanChunk))
@@ -215,7 +215,7 @@ func (v *view) Hits(ctx context.Context, p llmemory.HitsParams) ([]llmemory.HitR
 		v.tx = tx
 	}
 	v.done = true
-	if err := v.send(ctx, &b, v.tx.Commit); err != nil {
+	if err := v.send(ctx, b, v.tx.Commit); err != nil {
 		_ = v.tx.Rollback(ctx)
 		if pgdbm.IsConnection(err) { // a read commits nothing
 			return nil, &llmemory.UnavailableError{What: "database", Err: err}

@@ -126,6 +126,15 @@ func (s *suite) testLease(t *testing.T) {
 	q := s.queued(t, 2)
 	short := 2 * time.Second
 	lost := q.claim(t, 1, short, 4)
+	owned := map[string]int{"nobody": 0}
+	for _, j := range lost {
+		owned[j.Owner]++
+	}
+	for owner, want := range owned {
+		if n := must(q.store.Extend(t.Context(), llmemory.ExtendParams{Owner: owner, Generation: q.generation, Token: leaseToken(1), Lease: short}))(t); n != want {
+			t.Errorf("prolonged %d jobs of %s, want %d", n, owner, want)
+		}
+	}
 	deadline := time.Now().Add(20 * time.Second)
 	for start := time.Now(); time.Since(start) < short+short/2; { // kept alive beyond its length
 		if n := must(q.store.Extend(t.Context(), llmemory.ExtendParams{Generation: q.generation, Token: leaseToken(1), Lease: short}))(t); n != 4 {

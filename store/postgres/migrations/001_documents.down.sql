@@ -20,3 +20,4 @@ DROP TABLE {{tables.text_segments}};
 DROP TABLE {{tables.document_chunks}};
 DROP TABLE {{tables.documents}};
 DROP TABLE {{tables.document_owners}};
+DROP FUNCTION IF EXISTS {{tables.current_document_owner}}();

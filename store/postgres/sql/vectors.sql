@@ -2,8 +2,9 @@
 -- markers for what depends on it: its number, the type of its vectors, the operator of their distance, the function that turns
 -- one into bytes. All but the number are the extension's, which may live in any schema.
 --
--- These statements cross owners by nature: generations, generation, backfill_begin, backfill_wait, backfill_page, backfill_done,
--- claim, extend, complete, fail, known, progress, inputs, purge. Every row still carries its owner.
+-- These statements cross owners by nature: generation_waits, purge_jobs, forget_generation, progress, progress_vectors, indexes,
+-- inputs, backfill_owners, backfill_owner, backfill_page, claim, drop_strays; and extend, known, complete and fail where their jobs are
+-- of several owners. Every row still carries its owner.
 --
 -- The vectors of an owner that the statistics do not know yet are thought to be one row, which any index that begins with the
 -- owner would find as well. So rows are looked up by a range with an order, which only the right index has.
@@ -222,14 +223,15 @@ WHERE q.owner_id = v.owner AND q.generation = /*generation*/ AND q.ordinal = v.o
 -- name: extend
 WITH held AS MATERIALIZED (
     SELECT owner_id, ordinal FROM {{tables.embedding_queue}}
-    WHERE lease_token = $1::uuid AND generation = /*generation*/
+    WHERE lease_token = $1::uuid AND generation = /*generation*/ AND ($3::text = '' OR owner_id = $3::text)
     FOR UPDATE SKIP LOCKED
 ), extended AS (
     UPDATE {{tables.embedding_queue}} q SET due_at = clock_timestamp() + $2::interval
     FROM held h
     WHERE q.owner_id = h.owner_id AND q.generation = /*generation*/ AND q.ordinal = h.ordinal
 )
-SELECT count(*) FROM {{tables.embedding_queue}} WHERE lease_token = $1::uuid AND generation = /*generation*/;
+SELECT count(*) FROM {{tables.embedding_queue}}
+WHERE lease_token = $1::uuid AND generation = /*generation*/ AND ($3::text = '' OR owner_id = $3::text);
 
 -- name: known
 SELECT w.owner, w.hash, k.vector
