@@ -37,7 +37,8 @@ func skewed(t *testing.T, off string) *pgtest.Server {
 }
 
 // TestClocks has the clock of the server two hours before ours, and two hours behind it: leases hold and end, passages rest and are
-// tried again as if the clocks were one. Two workers whose clocks differ meet only in what the server's clock says.
+// tried again as if the clocks were one. Two workers whose clocks differ meet only in what the server's clock says. In the long form
+// the whole suite of stores runs so.
 func TestClocks(t *testing.T) {
 	t.Parallel()
 	for _, off := range []time.Duration{2 * time.Hour, -2 * time.Hour} {
@@ -46,7 +47,7 @@ func TestClocks(t *testing.T) {
 			ctx := t.Context()
 			server := skewed(t, fmt.Sprintf("%+ds", int(off.Seconds())))
 			if soak.On() {
-				storetest.RunWith(t, func(tb testing.TB) llmemory.Store { return skewedStore(tb, server) }, storetest.Options{Check: checkOf})
+				storetest.RunWith(t, func(tb testing.TB) llmemory.Store { return skewedStore(tb, server) }, storetest.Options{Check: checkOf, Brief: true})
 			}
 			var fault error
 			e := embedtest.New(embedtest.Config{Model: fireModel, Dimensions: fireDimensions, Fail: func(context.Context, embedtest.Call) error { return fault }})

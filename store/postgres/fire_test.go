@@ -271,7 +271,9 @@ func TestWorkersUnderFire(t *testing.T) {
 	left, err := mem.Progress(ctx, g.ID)
 	must(t, err)
 
+	drained := time.Now()
 	drain(t, mem, g.ID)
+	rest := time.Since(drained)
 	end, err := mem.Progress(ctx, g.ID)
 	must(t, err)
 	n, err := checkVectors(ctx, store.DB(), g)
@@ -293,8 +295,8 @@ func TestWorkersUnderFire(t *testing.T) {
 	if dead != poison {
 		t.Errorf("%d failures can be seen, want %d", dead, poison)
 	}
-	t.Logf("%s: %d kills (workers %v, ingester %d), %d steps, %d documents, %d passages; %d without a vector at the end of the fire, %d dead; %d searches",
-		took.Round(time.Millisecond), kills, killed[:ingester], killed[ingester], last+1, count, end.Leaves, left.Waiting, end.Dead, read)
+	t.Logf("%s: %d kills (workers %v, ingester %d), %d steps, %d documents, %d passages; %d without a vector at the end of the fire, made in %s; %d given up; %d searches",
+		took.Round(time.Millisecond), kills, killed[:ingester], killed[ingester], last+1, count, end.Leaves, left.Waiting, rest.Round(time.Millisecond), end.Dead, read)
 }
 
 // theGeneration returns the only generation.

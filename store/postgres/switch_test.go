@@ -64,23 +64,20 @@ type mortal struct {
 	left  atomic.Int64
 }
 
-// around dies before, during or after a call, if that is the point.
+// around dies before, during or after a call, if that is the point; if the call is too short to die during it, then right after it.
 func (m *mortal) around(call string) (after func()) {
-	switch m.point {
-	case "before " + call:
-		if m.left.Add(-1) < 0 {
+	if when, ok := strings.CutSuffix(m.point, " "+call); ok && m.left.Add(-1) < 0 {
+		switch when {
+		case "before":
 			die()
-		}
-	case "during " + call:
-		if m.left.Add(-1) < 0 {
+		case "during":
 			time.AfterFunc(rand.N(4*time.Millisecond), die)
+			return func() { select {} }
+		case "after":
+			return die
 		}
 	}
-	return func() {
-		if m.point == "after "+call && m.left.Add(-1) < 0 {
-			die()
-		}
-	}
+	return func() {}
 }
 
 // die ends the program as kill -9 does.
