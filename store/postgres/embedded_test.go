@@ -176,4 +176,13 @@ func TestEmbeddedInvariants(t *testing.T) {
 		run(t, conn, spoil.undo)
 		must(t, check())
 	}
+	run(t, conn, `DELETE FROM embeddings_1 WHERE ordinal = 1;
+		UPDATE embedding_generations SET backfilled = false, backfill_owner = 'o', backfill_ordinal = 0`)
+	if err := checkQueue(ctx, store); err != nil {
+		t.Errorf("a leaf ahead of the backfill: %v", err)
+	}
+	run(t, conn, `UPDATE embedding_generations SET backfill_ordinal = 1`)
+	if checkQueue(ctx, store) == nil {
+		t.Error("a leaf that the backfill has passed: not found")
+	}
 }
