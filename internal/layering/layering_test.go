@@ -22,7 +22,7 @@ const module = "github.com/llmemory/llmemory"
 var layers = [][]string{
 	0: {
 		"internal/analysis", "internal/bm25", "internal/bpe", "internal/fusion", "internal/httpapi", "internal/migrate",
-		"internal/modelfile", "internal/nn", "internal/postings", "internal/sqlfile", "internal/vec", "internal/wordpiece",
+		"internal/modelfile", "internal/nn", "internal/postings", "internal/sqlfile", "internal/vec", "internal/vecset", "internal/wordpiece",
 		"eval/smallset", "internal/gotest", "internal/layering", "internal/pgproxy", "internal/soak",
 	},
 	1: {"chunk", "embedding", "eval", "expand", "extract", "pgdbm", "rerank"},
@@ -44,7 +44,7 @@ var sideways = map[[2]string]bool{
 
 // testOnly are packages that help tests; the tests of any lower package may
 // import them too, programs may not.
-var testOnly = []string{"pgdbm/pgtest", "internal/pgproxy", "internal/soak", "store/storetest", "llmemorytest", "embedding/embedtest"}
+var testOnly = []string{"pgdbm/pgtest", "internal/pgproxy", "internal/soak", "internal/vecset", "store/storetest", "llmemorytest", "embedding/embedtest"}
 
 // testPrograms are the only programs outside tests that may import testOnly.
 var testPrograms = []string{"internal/bench", "internal/embedserver", "internal/pgrun"}
