@@ -719,29 +719,47 @@ func (m *Memory) embedLoop(ctx context.Context) error {
 	}
 }
 
-// tuneLoop keeps the indexes of the vectors in line with what owners have.
+// tuneLoop keeps the indexes of the vectors in line with what owners have. What fails is tried again ever less often: a role that may
+// make no index will not be able to in a minute either.
 func (m *Memory) tuneLoop(ctx context.Context) error {
 	const failed = "llmemory: an index of vectors could not be kept up; searches are exact meanwhile"
-	return m.repeat(ctx, 15*m.config.MaintenanceInterval, failed, func() (bool, error) { return m.TuneIndexes(ctx) })
+	pause := 15 * m.config.MaintenanceInterval
+	var skip, next int // rounds to leave out, and how many after the next failure
+	return m.repeat(ctx, pause, failed, func() (bool, error) {
+		if skip > 0 {
+			skip--
+			return false, nil
+		}
+		worked, err := m.TuneIndexes(ctx)
+		if err != nil {
+			skip, next = next, min(2*next+1, 127)
+		} else {
+			next = 0
+		}
+		return worked, err
+	})
 }
 
 // TuneIndexes does one step of what [Memory.Run] does for the indexes of vectors, where the store has any: it brings them in line with
-// what owners have. It tells whether there was anything to do. A build may take minutes; nobody waits for it.
+// what owners have. It tells whether there was anything to do, in any generation. A build may take minutes; nobody waits for it.
 func (m *Memory) TuneIndexes(ctx context.Context) (worked bool, err error) {
 	list, err := m.store.Generations(ctx, GenerationsParams{})
 	if err != nil {
 		return false, err
 	}
+	var faults []error
 	for _, g := range list {
 		done, err := m.store.Tune(ctx, TuneParams{Generation: g.ID})
-		if err != nil {
-			return false, fmt.Errorf("generation %s: %w", g.describe(), err)
-		}
-		if !done {
-			return true, nil
+		switch {
+		case ctx.Err() != nil:
+			return worked, ctx.Err()
+		case err != nil && !errors.Is(err, ErrNotFound): // it was retired meanwhile
+			faults = append(faults, fmt.Errorf("generation %s: %w", g.describe(), err))
+		case err == nil && !done:
+			worked = true
 		}
 	}
-	return false, nil
+	return worked, errors.Join(faults...)
 }
 
 // Queue tells what the owner waits for, with up to limit of the passages that could not be embedded, and why. A limit of 0 means 20.

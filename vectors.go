@@ -77,8 +77,7 @@ const (
 	Standby  GenerationState = "standby"  // was active, kept up to date, can be activated again
 )
 
-// Profile trades the speed and memory of vector search for its recall, where it uses an index. A store that compares every vector
-// keeps it for later.
+// Profile trades the speed and memory of vector search for its recall, where it uses an index.
 type Profile string
 
 // The profiles.

@@ -107,10 +107,10 @@ func (a *app) modelsList(ctx context.Context, _ []string) error {
 		return nil
 	}
 	t := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "ID\tMODEL\tDIMENSIONS\tPROFILE\tSTATE\tVECTORS\tWAITING\tFAILED\tSIZE")
+	fmt.Fprintln(t, "ID\tMODEL\tDIMENSIONS\tPROFILE\tSTATE\tVECTORS\tWAITING\tFAILED\tINDEXES\tSIZE")
 	for _, g := range out {
-		fmt.Fprintf(t, "%d\t%s:%s\t%d\t%s\t%s\t%d of %d\t%d\t%d\t%s\n", g.ID, plain(g.Provider), plain(g.Model), g.Dimensions, g.Profile, g.State,
-			g.Vectors, g.Leaves, g.Waiting, g.Dead, megabytes(g.Bytes))
+		fmt.Fprintf(t, "%d\t%s:%s\t%d\t%s\t%s\t%d of %d\t%d\t%d\t%d\t%s\n", g.ID, plain(g.Provider), plain(g.Model), g.Dimensions, g.Profile, g.State,
+			g.Vectors, g.Leaves, g.Waiting, g.Dead, g.Indexes, megabytes(g.Bytes))
 	}
 	return t.Flush()
 }

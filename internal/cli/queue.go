@@ -16,7 +16,8 @@ const embedHelp = `
 Makes the vectors that are waiting: of documents that were added with
 "--embed later", of passages the embedder failed on, and of a generation that was
 just added. Several may run at once; each takes passages that no other has. It
-may be interrupted at any time and goes on where it was.
+may be interrupted at any time and goes on where it was. At the end it builds the
+indexes that owners with many vectors are due.
 
 What was tried and failed for a time rests for a while before it is tried again,
 and a generation of another model waits for its embedder: standard error tells
@@ -64,6 +65,9 @@ func (a *app) embed(ctx context.Context, _ []string) error {
 		line.show("%d of %d passages, %.0f a second, %s left", p.Embedded, waiting, rate, left)
 	})
 	line.clear()
+	if err == nil {
+		err = a.tune(ctx, memory)
+	}
 	if err != nil && done.Embedded > 0 && ctx.Err() == nil {
 		err = &partlyError{fmt.Sprintf("%s embedded, then: %v", plural(done.Embedded, "passage"), err)}
 	}
@@ -124,6 +128,26 @@ func (a *app) left(ctx context.Context, memory *llmemory.Memory) (int64, error) 
 		a.note("generation %d: %s waiting; %s", g.ID, plural(int(waiting), "passage"), why)
 	}
 	return total, nil
+}
+
+// tune builds the indexes that are due. Without them searches are slower, so it is no failure of the command if that is not possible.
+func (a *app) tune(ctx context.Context, memory *llmemory.Memory) error {
+	line := a.progress()
+	defer line.clear()
+	for worked := true; worked; {
+		line.show("indexing")
+		var err error
+		worked, err = memory.TuneIndexes(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			line.clear()
+			a.note("some owners' vectors could not be indexed, so their searches are exact, and slow: %v", err)
+			return nil
+		}
+	}
+	return nil
 }
 
 const queueHelp = `

@@ -109,7 +109,7 @@ func calls(db *pgdbm.DB) []call {
 		{"Migrator.Plan", func(ctx context.Context) error { _, err := migrator().Plan(ctx); return err }},
 		{"New, migrating", func(ctx context.Context) (err error) { _, err = postgres.New(ctx, db, nil); return err }},
 		{"New", func(ctx context.Context) (err error) {
-			if store, err = postgres.New(ctx, db, nil); err != nil {
+			if store, err = postgres.New(ctx, db, &postgres.Options{IndexFrom: 40}); err != nil {
 				return err
 			}
 			if mem, err = llmemory.New(store, &llmemory.Config{Chunker: lines, Logger: slog.New(slog.DiscardHandler)}); err == nil {
@@ -427,7 +427,28 @@ func calls(db *pgdbm.DB) []call {
 			}
 			return counts("degraded", len(r.Degraded), 0, nil)
 		}},
-		{"Memory.TuneIndexes, Store.Tune", func(ctx context.Context) error { _, err := smart().TuneIndexes(ctx); return err }},
+		{"Memory.TuneIndexes, Store.Tune", func(ctx context.Context) error {
+			worked, err := smart().TuneIndexes(ctx)
+			if err == nil && !worked {
+				err = errors.New("no index was built")
+			}
+			return err
+		}},
+		{"Owner.Search by vector, with an index", func(ctx context.Context) error {
+			for i := range 2 { // the first learns of the index
+				r, err := smart().Owner("o").Search(ctx, "river", &llmemory.SearchOptions{Mode: llmemory.ByVector, Explain: true})
+				if err == nil {
+					err = counts("hits", len(r.Hits), 10, nil)
+				}
+				if err != nil {
+					return err
+				}
+				if i > 0 && !strings.HasPrefix(r.Explanation.Plan, "index ") {
+					return fmt.Errorf("the plan is %q", r.Explanation.Plan)
+				}
+			}
+			return nil
+		}},
 		{"Store.Wake", func(ctx context.Context) error {
 			ctx, cancel := context.WithCancel(ctx)
 			wake := store.Wake(ctx)

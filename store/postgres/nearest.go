@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -16,24 +17,42 @@ import (
 
 // nearest is a question for the leaves nearest to a vector, on its way with the other questions of a search. A nil one asks for
 // nothing.
+//
+// An owner with an index is searched through it, unless the leaves to look at are known and few. What the index is known to be is
+// of a moment ago: the statement is right without it as well, only slower. If an index ends before there are enough leaves, as it
+// does where a filter lets hardly any pass, the exact statement is asked after all.
 type nearest struct {
+	owner  string
 	params llmemory.VectorParams
 	kind   string // type of the vectors
-	sql    string
-	args   []any
-	plan   string
+	query  statement
+	exact  *statement // to be asked if query finds too few; nil if query is exact
 	found  []llmemory.VectorHit
 }
+
+// statement is a way to find the nearest leaves.
+type statement struct {
+	plan string // for people
+	sql  string // "" if there is nothing to ask
+	args []any
+	// settings are the parameters of the statement that says how far to look in an index; nil without an index.
+	settings []any
+}
+
+// fewOrdinals is up to how many leaves that are known one by one are compared one by one.
+const fewOrdinals = 10_000
+
+// maxScan is how many leaves an index is asked for at the most.
+const maxScan = 20_000
 
 // nearest prepares a question, nil if there is none.
 func (v *view) nearest(ctx context.Context, owner string, p *llmemory.VectorParams, where llmemory.Where) (*nearest, error) {
 	if p == nil {
 		return nil, nil
 	}
-	s := v.store
-	n := &nearest{params: *p}
+	n := &nearest{owner: owner, params: *p}
 	if p.Among != nil && len(p.Among) == 0 || p.Limit <= 0 {
-		n.plan = "nothing to look at"
+		n.query.plan = "nothing to look at"
 		return n, nil
 	}
 	g, err := v.generation(ctx, p.Generation)
@@ -46,22 +65,48 @@ func (v *view) nearest(ctx context.Context, owner string, p *llmemory.VectorPara
 	n.kind = formOf(g.Model.Dimensions).kind
 	query := slices.Clone(p.Query)
 	vec.Settle(query)
-	n.args = []any{owner, query, int64(p.Limit)}
-	name := "nearest_exact"
-	n.plan = "exact"
-	if p.Among != nil {
-		name, n.plan = "nearest_among", fmt.Sprintf("exact among %d", len(p.Among))
-		n.args = append(n.args, signed(p.Among))
-	}
-	if !where.IsZero() {
-		name, n.plan = strings.Replace(name, "_exact", "", 1)+"_where", n.plan+", filtered"
-	}
-	condition, args, err := compile(where, n.args)
+	exact, err := v.store.exactly(g, owner, query, p, where)
 	if err != nil {
 		return nil, err
 	}
-	n.sql, n.args = replaceMarker(s.on(g, name), "/*condition*/", condition), args
-	return n, nil
+	n.query = exact
+	if index := v.store.shared.index(g.ID, owner); index != "" && (p.Among == nil || len(p.Among) > fewOrdinals) {
+		n.exact = &exact
+		n.query, err = v.store.indexed(g, index, owner, query, p, where)
+	}
+	return n, err
+}
+
+// exactly returns the statement that compares every vector it may.
+func (s *Store) exactly(g generation, owner string, query []float32, p *llmemory.VectorParams, where llmemory.Where) (statement, error) {
+	name, plan, args := "nearest_exact", "exact", []any{owner, query, int64(p.Limit)}
+	if p.Among != nil {
+		name, plan = "nearest_among", fmt.Sprintf("exact among %d", len(p.Among))
+		args = append(args, signed(p.Among))
+	}
+	if !where.IsZero() {
+		name, plan = strings.Replace(name, "_exact", "", 1)+"_where", plan+", filtered"
+	}
+	condition, args, err := compile(where, args)
+	return statement{plan: plan, sql: replaceMarker(s.on(g, name), "/*condition*/", condition), args: args}, err
+}
+
+// indexed returns the statement that goes through the owner's index.
+func (s *Store) indexed(g generation, index, owner string, query []float32, p *llmemory.VectorParams, where llmemory.Where) (statement, error) {
+	i := g.indexing()
+	reach, fetch := i.reach(p.Limit)
+	name, plan, among := "nearest_index", "index "+index, ""
+	args := []any{owner, query, int64(p.Limit), int64(fetch)}
+	if p.Among != nil {
+		plan, among = fmt.Sprintf("%s among %d", plan, len(p.Among)), "AND e.ordinal = ANY ($5::bigint[])"
+		args = append(args, signed(p.Among))
+	}
+	if !where.IsZero() {
+		name, plan = name+"_where", plan+", filtered"
+	}
+	condition, args, err := compile(where, args)
+	sql := strings.NewReplacer("/*condition*/", condition, "/*among*/", among, "/*order*/", i.order).Replace(s.on(g, name))
+	return statement{plan: plan, sql: sql, args: args, settings: []any{strconv.Itoa(reach), strconv.Itoa(maxScan)}}, err
 }
 
 // generation is [Store.generation] within the view's transaction.
@@ -90,13 +135,24 @@ func (v *view) generation(ctx context.Context, id int64) (generation, error) {
 	return generation{}, notFound(id)
 }
 
-// queue adds the question to a batch.
-func (n *nearest) queue(b *pgdbm.Batch) {
-	if n == nil || n.sql == "" {
+// ask adds the question to a batch.
+func (v *view) ask(b *pgdbm.Batch, n *nearest) {
+	if n == nil || n.query.sql == "" {
 		return
 	}
 	n.found = nil
-	b.Queue(n.sql, n.args...).Rows(n.scan)
+	host := v.store.joined && n.query.settings != nil
+	if host { // its transaction goes on, and its settings are the host's
+		b.Queue("SAVEPOINT llmemory_nearest")
+	}
+	if n.query.settings != nil {
+		b.Queue(v.store.sql.Get("index_settings"), n.query.settings...)
+	}
+	b.Queue(n.query.sql, n.query.args...).Rows(n.scan)
+	if host {
+		b.Queue("ROLLBACK TO SAVEPOINT llmemory_nearest")
+		b.Queue("RELEASE SAVEPOINT llmemory_nearest")
+	}
 }
 
 func (n *nearest) scan(rows pgx.Rows) error {
@@ -118,13 +174,20 @@ func (n *nearest) scan(rows pgx.Rows) error {
 	return rows.Err()
 }
 
-// record returns the answer once the batch has run.
-func (n *nearest) record(context.Context) (*llmemory.VectorRecord, error) {
+// answer returns the answer once the batch has run.
+func (v *view) answer(ctx context.Context, n *nearest) (*llmemory.VectorRecord, error) {
 	if n == nil {
 		return nil, nil
+	}
+	if n.exact != nil && len(n.found) < n.params.Limit {
+		n.exact.plan = fmt.Sprintf("%s found %d; %s", n.query.plan, len(n.found), n.exact.plan)
+		n.query, n.exact = *n.exact, nil
+		if err := v.run(ctx, n.owner, func(b *pgdbm.Batch) { v.ask(b, n) }); err != nil {
+			return nil, err
+		}
 	}
 	slices.SortFunc(n.found, func(a, b llmemory.VectorHit) int {
 		return cmp.Or(cmp.Compare(b.Cosine, a.Cosine), cmp.Compare(a.Ordinal, b.Ordinal))
 	})
-	return &llmemory.VectorRecord{Found: n.found, Plan: n.plan}, nil
+	return &llmemory.VectorRecord{Found: n.found, Plan: n.query.plan}, nil
 }

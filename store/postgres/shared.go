@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -10,9 +11,38 @@ import (
 type shared struct {
 	mu          sync.Mutex
 	generations map[int64]generation
-	woken       time.Time // when jobs were last told of
+	indexes     map[ownerGeneration]string // names of the indexes that are ready; owners without one are left out
+	woken       time.Time                  // when jobs were last told of
 
 	secured atomic.Bool // row-level security holds for the store's role
+}
+
+// ownerGeneration is an owner's part of a generation.
+type ownerGeneration struct {
+	generation int64
+	owner      string
+}
+
+// index returns the name of the index of an owner's vectors, as of the owner's last search; "" for none.
+func (c *shared) index(generation int64, owner string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.indexes[ownerGeneration{generation, owner}]
+}
+
+// learnIndex notes which index an owner has now.
+func (c *shared) learnIndex(generation int64, owner, name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	key := ownerGeneration{generation, owner}
+	switch {
+	case name == "":
+		delete(c.indexes, key)
+	case c.indexes == nil:
+		c.indexes = map[ownerGeneration]string{key: name}
+	default:
+		c.indexes[key] = name
+	}
 }
 
 // known returns a generation that was seen before.
@@ -38,6 +68,7 @@ func (c *shared) forget(id int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.generations, id)
+	maps.DeleteFunc(c.indexes, func(k ownerGeneration, _ string) bool { return k.generation == id })
 }
 
 // wakeEvery is how often at most the edits of a process tell workers of new jobs. Telling makes commits wait for each other, so

@@ -7,6 +7,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"embed"
 	"errors"
@@ -49,6 +50,14 @@ type Options struct {
 	// RequireMigrated makes a pending migration an error instead of running it, for processes whose role may not change the
 	// schema or that should not.
 	RequireMigrated bool
+	// IndexFrom is how many vectors an owner must have to get an approximate index of its own; it loses it again below half of
+	// them. Fewer vectors are compared one by one, which is exact. Defaults to [DefaultIndexFrom], to less where vectors have more
+	// than 512 dimensions.
+	IndexFrom int
+	// MaxIndexes is how many owners may have an index, the largest do; the vectors of the others are compared one by one. Every
+	// statement on vectors looks at all the indexes there are, so hundreds cost time. Defaults to [DefaultMaxIndexes]; negative
+	// for none.
+	MaxIndexes int
 }
 
 // Store implements [llmemory.Store] on PostgreSQL. It is safe for concurrent use.
@@ -63,6 +72,9 @@ type Store struct {
 	replicas *replicas // nil without, and for the two copies below
 	primary  *Store    // a copy that asks no replicas; nil without replicas
 	copy     bool      // of another store, which is the one to close
+
+	indexFrom  int // 0 if it depends on the dimensions
+	maxIndexes int
 }
 
 var (
@@ -132,7 +144,10 @@ func start(ctx context.Context, db *pgdbm.DB, m *pgdbm.Migrator, o Options) (*St
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{db: db, sql: sql, shared: &shared{}, closed: new(atomic.Bool)}
+	s := &Store{
+		db: db, sql: sql, shared: &shared{}, closed: new(atomic.Bool),
+		indexFrom: max(o.IndexFrom, 0), maxIndexes: max(cmp.Or(o.MaxIndexes, DefaultMaxIndexes), 0),
+	}
 	s.shared.secured.Store(secured)
 	if len(o.ReadURLs) > 0 {
 		primary := *s

@@ -77,6 +77,7 @@ func (v *view) Postings(ctx context.Context, p llmemory.PostingsParams) (*llmemo
 		pages    []llmemory.IndexPage
 		ordinals []int64
 		active   int64
+		index    string
 	)
 	name := "view_pages"
 	if p.Positions {
@@ -103,7 +104,7 @@ func (v *view) Postings(ctx context.Context, p llmemory.PostingsParams) (*llmemo
 			}
 			return scanState(rows, &state)
 		})
-		b.Queue(s.sql.Get("active_generation")).Row(func(row pgx.Row) error { return row.Scan(&active) })
+		b.Queue(s.sql.Get("active_generation"), p.Owner).Row(func(row pgx.Row) error { return row.Scan(&active, &index) })
 		if len(p.Terms) > 0 {
 			b.Queue(s.sql.Get("view_segments"), p.Owner).Rows(collect(&segments, scanSegment))
 			b.Queue(s.sql.Get(name), p.Owner, p.Terms).Rows(collect(&pages, scanPage))
@@ -111,7 +112,7 @@ func (v *view) Postings(ctx context.Context, p llmemory.PostingsParams) (*llmemo
 		if filtered {
 			b.Queue(sql, args...).Rows(collect(&ordinals, scanOrdinal))
 		}
-		nearest.queue(b)
+		v.ask(b, nearest)
 	}
 	if err := v.run(ctx, p.Owner, ask); err != nil {
 		if nearest == nil || !pgdbm.IsUndefined(err) {
@@ -125,8 +126,9 @@ func (v *view) Postings(ctx context.Context, p llmemory.PostingsParams) (*llmemo
 			return nil, err
 		}
 	}
+	s.shared.learnIndex(active, p.Owner, index)
 	out := &llmemory.PostingsRecord{State: state, Active: active}
-	if out.Vector, err = nearest.record(ctx); err != nil {
+	if out.Vector, err = v.answer(ctx, nearest); err != nil {
 		return nil, err
 	}
 	if out.Segments, err = assemble(segments, pages); err != nil {
@@ -169,7 +171,7 @@ func (v *view) Match(ctx context.Context, p llmemory.MatchParams) (*llmemory.Mat
 		if len(all) > 0 {
 			b.Queue(sql, args...).Rows(collect(&passed, scanOrdinal))
 		}
-		nearest.queue(b)
+		v.ask(b, nearest)
 	}); err != nil {
 		if nearest != nil && pgdbm.IsUndefined(err) {
 			v.store.shared.forget(p.Vector.Generation)
@@ -186,7 +188,7 @@ func (v *view) Match(ctx context.Context, p llmemory.MatchParams) (*llmemory.Mat
 		slices.SortFunc(passed, func(a, b int64) int { return rank[a] - rank[b] })
 		out.Ordinals = unsigned(passed)
 	}
-	out.Vector, err = nearest.record(ctx)
+	out.Vector, err = v.answer(ctx, nearest)
 	return out, err
 }
 

@@ -39,7 +39,8 @@ CREATE TABLE {{tables.embeddings}} (
 ) WITH (parallel_workers = 0);
 
 -- name: store_generation
-ALTER TABLE {{tables.embeddings}} ALTER COLUMN embedding SET STORAGE /*storage*/;
+-- Statistics of vectors tell the planner nothing, and are expensive to make.
+ALTER TABLE {{tables.embeddings}} ALTER COLUMN embedding SET STORAGE /*storage*/, ALTER COLUMN embedding SET STATISTICS 0;
 
 -- name: index_generation
 CREATE INDEX ON {{tables.embeddings}} (owner_id, input_hash);
@@ -72,6 +73,10 @@ UPDATE {{tables.embedding_generations}} SET state = 'standby' WHERE state = 'act
 UPDATE {{tables.embedding_generations}} SET state = 'active', activated_at = now() WHERE generation = $1 AND state <> 'active';
 
 -- name: retire
+-- Whoever is building an index notices that it is not wanted any more.
+WITH indexes AS (
+    DELETE FROM {{tables.embedding_indexes}} WHERE generation = $1
+)
 UPDATE {{tables.embedding_generations}} SET state = 'retired' WHERE generation = $1;
 
 -- name: purge_jobs
@@ -332,6 +337,39 @@ FROM (
     ORDER BY (embedding /*distance*/ $2::real[]::/*vector*/) + 0::double precision
     LIMIT $3
 ) e;
+
+-- name: nearest_index
+-- The order is that of the owner's index, which is nearly exact; the best of what comes first are then ordered exactly. Without the
+-- index all are ordered. The markers among and order stand for a condition and for the index's expression.
+SELECT x.ordinal, /*send*/(x.embedding)
+FROM (
+    SELECT e.ordinal, e.embedding FROM {{tables.embeddings}} e
+    WHERE e.owner_id = $1 /*among*/
+    ORDER BY /*order*/
+    LIMIT $4
+) x
+ORDER BY x.embedding /*distance*/ $2::real[]::/*vector*/
+LIMIT $3;
+
+-- name: nearest_index_where
+-- The filter is looked at row by row as they come out of the index. The planner is not to guess how many rows pass: its guesses
+-- at conditions on metadata are far too low, and it would rather sort all.
+SELECT x.ordinal, /*send*/(x.embedding)
+FROM (
+    SELECT e.ordinal, e.embedding
+    FROM {{tables.embeddings}} e
+    CROSS JOIN LATERAL (
+        SELECT document_id FROM {{tables.document_chunks}} WHERE owner_id = $1 AND ordinal = e.ordinal OFFSET 0
+    ) c
+    CROSS JOIN LATERAL (
+        SELECT * FROM {{tables.documents}} WHERE owner_id = $1 AND document_id = c.document_id OFFSET 0
+    ) d
+    WHERE e.owner_id = $1 /*among*/ AND CASE WHEN true /*condition*/ THEN true ELSE false END
+    ORDER BY /*order*/
+    LIMIT $4
+) x
+ORDER BY x.embedding /*distance*/ $2::real[]::/*vector*/
+LIMIT $3;
 
 -- name: nearest_among
 SELECT x.ordinal, /*send*/(x.embedding)

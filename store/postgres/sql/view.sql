@@ -7,7 +7,11 @@ FROM {{tables.document_owners}}
 WHERE owner_id = $1;
 
 -- name: active_generation
-SELECT coalesce((SELECT generation FROM {{tables.embedding_generations}} WHERE state = 'active'), 0);
+-- The generation that is searched, and the owner's index of its vectors.
+SELECT coalesce(g.generation, 0), coalesce(i.index_name, '')
+FROM (SELECT) one
+LEFT JOIN {{tables.embedding_generations}} g ON g.state = 'active'
+LEFT JOIN {{tables.embedding_indexes}} i ON i.owner_id = $1 AND i.generation = g.generation AND i.ready;
 
 -- name: view_segments
 SELECT segment_id, low, high, leaves, dead, dead_count, bytes
