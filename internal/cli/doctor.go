@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,14 +13,15 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/llmemory/llmemory"
+	"github.com/llmemory/llmemory/embedding"
 	"github.com/llmemory/llmemory/pgdbm"
 	"github.com/llmemory/llmemory/store/postgres"
 )
 
 const doctorHelp = `
-Checks the database, the schema, the role's rights, pgvector and the owner's
-index, and says what to do about what is wrong. Writes nothing. The exit code is
-1 if a check failed; warnings do not count.
+Checks the database, the schema, the role's rights, the owner's index, its vectors,
+pgvector and the embedder, which is asked for the vector of a word, and says what to do about what is wrong. Writes nothing. The exit code is 1 if a check
+failed; warnings do not count.
 
 With --json:
   {"ok","checks":[{"name","status","detail","hint"}]}
@@ -66,7 +68,7 @@ func (a *app) doctor(ctx context.Context, _ []string) error {
 		}
 	} else {
 		for _, c := range checks {
-			a.printf("%-4s  %-10s  %s\n", c.Status, c.Name, c.Detail)
+			a.printf("%-4s  %-10s  %s\n", c.Status, c.Name, plain(c.Detail))
 			if c.Hint != "" {
 				a.printf("%16s  %s\n", "", c.Hint)
 			}
@@ -83,9 +85,11 @@ func (a *app) examine(ctx context.Context) []check {
 	if _, err := a.databaseURL(); err != nil {
 		return []check{{"database", checkFail, err.Error(), ""}}
 	}
+	embedder := a.examineEmbedder(ctx) // first, as it learns the model's dimensions
 	db, closer, err := a.handle(ctx)
 	if err != nil {
-		return []check{{"database", checkFail, err.Error(), "check that the server runs, and host, port, database, role and password of the URL"}}
+		return []check{{"database", checkFail, err.Error(), "check that the server runs, and host, port, database, role and password of the URL"},
+			embedder}
 	}
 	defer closer()
 	var checks []check
@@ -106,7 +110,7 @@ func (a *app) examine(ctx context.Context) []check {
 			checks = append(checks, a.examineStore(ctx, db)...)
 		}
 	}
-	return append(checks, examineVector(ctx, db))
+	return append(checks, examineVector(ctx, db), embedder)
 }
 
 func examineServer(ctx context.Context, db *pgdbm.DB) (check, error) {
@@ -261,7 +265,15 @@ func (a *app) examineStore(ctx context.Context, db *pgdbm.DB) []check {
 		return []check{{"store", checkFail, err.Error(), ""}}
 	}
 	defer store.Close() //nolint:errcheck // it cannot fail
-	return append([]check{a.examineIndex(ctx, store.Primary())}, judgeReplicas(store.Replicas())...)
+	memory, err := llmemory.New(store.Primary(), nil)
+	if err != nil {
+		return []check{{"store", checkFail, err.Error(), ""}}
+	}
+	checks := []check{a.examineIndex(ctx, memory)}
+	if vectors := a.examineVectors(ctx, memory); vectors.Detail != "" {
+		checks = append(checks, vectors)
+	}
+	return append(checks, judgeReplicas(store.Replicas())...)
 }
 
 func judgeReplicas(list []postgres.ReplicaStatus) []check {
@@ -279,16 +291,11 @@ func judgeReplicas(list []postgres.ReplicaStatus) []check {
 	return out
 }
 
-func (a *app) examineIndex(ctx context.Context, store llmemory.Store) check {
+func (a *app) examineIndex(ctx context.Context, memory *llmemory.Memory) check {
 	c := check{Name: "index", Status: checkOK}
-	fail := func(err error) check { return check{"index", checkFail, err.Error(), ""} }
-	memory, err := llmemory.New(store, nil)
-	if err != nil {
-		return fail(err)
-	}
 	s, err := memory.Owner(a.opts.owner).Stats(ctx)
 	if err != nil {
-		return fail(err)
+		return check{c.Name, checkFail, err.Error(), ""}
 	}
 	c.Detail = fmt.Sprintf("owner %q: %s, %s, %s", a.opts.owner, plural(int(s.Documents), "document"), plural(int(s.Chunks), "chunk"),
 		plural(int(s.Index.Segments), "segment"))
@@ -339,6 +346,78 @@ func judgeVector(e pgdbm.Extension) check {
 				c.Hint = "run as a superuser: ALTER EXTENSION vector UPDATE"
 			}
 		}
+	}
+	return c
+}
+
+// embedderPatience is how long doctor waits for an embedder.
+const embedderPatience = 15 * time.Second
+
+func (a *app) examineEmbedder(ctx context.Context) check {
+	c := check{Name: "embedder", Status: checkOK}
+	e, err := a.embedder()
+	switch {
+	case err != nil:
+		c.Status, c.Detail = checkFail, err.Error()
+		return c
+	case e == nil:
+		c.Detail = "none, so searches go by words; --embedder names one"
+		return c
+	}
+	ctx, cancel := context.WithTimeout(ctx, embedderPatience)
+	defer cancel()
+	started := time.Now()
+	vectors, err := e.Embed(ctx, embedding.Query, []string{"bridge"})
+	if err == nil {
+		err = embedding.Check(vectors, 1, 0)
+	}
+	if err != nil {
+		c.Status, c.Detail = checkFail, fmt.Sprintf("%s: %v", modelName(e.Model()), err)
+		c.Hint = "check --embedder, --openai-base-url and OPENAI_API_KEY; without it documents are stored, and searched by words"
+		return c
+	}
+	c.Detail = fmt.Sprintf("%s, %d dimensions, answered in %d ms", modelName(e.Model()), len(vectors[0]), time.Since(started).Milliseconds())
+	return c
+}
+
+// examineVectors tells what searches by meaning find. Without vectors and without an embedder there is nothing to tell.
+func (a *app) examineVectors(ctx context.Context, memory *llmemory.Memory) check {
+	c := check{Name: "vectors", Status: checkOK}
+	fail := func(err error) check { return check{c.Name, checkFail, err.Error(), ""} }
+	e, err := a.embedder()
+	if err != nil {
+		return check{} // told already
+	}
+	generations, err := memory.Generations(ctx)
+	if err != nil {
+		return fail(err)
+	}
+	at := slices.IndexFunc(generations, func(g llmemory.Generation) bool { return g.State == llmemory.Active })
+	switch {
+	case at < 0 && e == nil:
+		return check{}
+	case at < 0:
+		c.Detail = "none yet: \"embed\" makes those of what is stored, \"add\" those of what is new"
+		return c
+	}
+	g := &generations[at]
+	p, err := memory.Progress(ctx, g.ID)
+	if err != nil {
+		return fail(err)
+	}
+	c.Detail = fmt.Sprintf("generation %d, %s, %d dimensions: %d of %s", g.ID, modelName(g.Model), g.Model.Dimensions, p.Vectors,
+		plural(int(p.Leaves), "passage"))
+	switch {
+	case e != nil && (e.Model().Provider != g.Model.Provider || e.Model().Model != g.Model.Model):
+		c.Status = checkWarn
+		c.Hint = fmt.Sprintf("searches go by words with this embedder: use --embedder %s, or change the model with \"llmemory models add\"",
+			modelName(g.Model))
+	case e != nil && e.Model().Dimensions != 0 && e.Model().Dimensions != g.Model.Dimensions:
+		c.Status, c.Hint = checkWarn, fmt.Sprintf("searches go by words with this embedder: use --dimensions %d", g.Model.Dimensions)
+	case p.Dead > 0:
+		c.Status, c.Hint = checkWarn, fmt.Sprintf("%s could not be embedded: \"llmemory queue\" tells why", plural(int(p.Dead), "passage"))
+	case p.Vectors < p.Leaves:
+		c.Status, c.Hint = checkWarn, "run \"llmemory embed\", or a program with Memory.Run"
 	}
 	return c
 }
