@@ -379,6 +379,11 @@ func (s *search) ask(ctx context.Context, q *question) (hits []Hit, stale bool, 
 		return nil, true, nil
 	}
 	s.explanation.Languages, s.explanation.Terms = languages, params.Terms
+	if s.options.Explain && !seen { // it was asked in every language; only the owner's count
+		asked, languages := s.analyse(owned)
+		s.explanation.Languages = languages
+		s.explanation.Terms, _ = s.lookups(asked)
+	}
 
 	s.explanation.Filter = "none"
 	switch {
