@@ -699,6 +699,9 @@ func (m *Memory) embedLoop(ctx context.Context) error {
 			for _, b := range done {
 				worked = worked || b.worked
 				note(b.generation, b.worked, b.err)
+				if b.embedded > 0 {
+					m.config.Logger.DebugContext(ctx, "llmemory: embedded", "generation", b.generation, "passages", b.embedded)
+				}
 			}
 		}
 		if worked {

@@ -37,7 +37,8 @@ With --json each document is a line:
 where status is created, updated, unchanged or failed.`
 
 func (a *app) addCommand() *cobra.Command {
-	return a.command("add PATH... | -", "Add or update documents", addHelp, atLeastOne("PATH, or - for standard input"), a.add)
+	help := addHelp + "\n\nTypes are " + strings.Join(typeNames(), ", ") + ":\nlabels to search by; the text is read as its file's name and content say."
+	return a.command("add PATH... | -", "Add or update documents", help, atLeastOne("PATH, or - for standard input"), a.add)
 }
 
 func atLeastOne(what string) cobra.PositionalArgs {

@@ -195,6 +195,19 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(a.addCommand(), a.searchCommand(), a.listCommand(), a.getCommand(), a.deleteCommand(), a.statsCommand(),
 		a.embedCommand(), a.queueCommand(), a.modelsCommand(), a.migrateCommand(), a.evalCommand(), a.doctorCommand(), a.versionCommand(), a.docsCommand())
 	root.AddCommand(helpTopics()...)
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		switch c.Name() {
+		case "help":
+			c.Args = func(_ *cobra.Command, args []string) error {
+				_, _, err := root.Find(args)
+				return err
+			}
+		case "completion":
+			c.RunE = func(*cobra.Command, []string) error { return usagef("name a shell: bash, zsh, fish or powershell") }
+		}
+	}
 	a.bindAll(root)
 	return root
 }

@@ -218,6 +218,9 @@ func (s *setting) bind(cmd *cobra.Command, flags *pflag.FlagSet, o *options) {
 	flag := flags.Lookup(name)
 	flag.Value = argument{flag.Value, s.arg}
 	flag.DefValue = s.fallback
+	if s.fallback == "default" {
+		flag.DefValue = strconv.Quote(s.fallback) // an owner and an origin have this name
+	}
 	words := strings.Split(s.arg, "|")
 	if s.key == "type" {
 		words = typeNames()
