@@ -34,12 +34,12 @@ func (b *bench) adding(ctx context.Context) error {
 		{"`Add`, documents of 1,000 chunks", 1000, 1, paragraphs, 3000},
 		{"`Add`, 1,000 paragraphs, default chunker", 1000, 1, nil, 3000},
 	} {
-		mem, store, done, err := b.database(ctx, "llmemory_bench_add", row.chunker)
+		o, err := b.open(ctx, "llmemory_bench_add", &llmemory.Config{Chunker: row.chunker}, nil)
 		if err != nil {
 			return err
 		}
 		err = func() error {
-			defer done()
+			defer o.close()
 			r := rand.New(rand.NewPCG(3, uint64(row.size)))
 			var calls [][]llmemory.Document
 			for n := 0; n < total; {
@@ -54,7 +54,7 @@ func (b *bench) adding(ctx context.Context) error {
 				}
 				calls = append(calls, call)
 			}
-			ws := mem.Owner("bench")
+			ws := o.mem.Owner("bench")
 			var took []time.Duration
 			chunks, documents := 0, 0
 			started := time.Now()
@@ -75,7 +75,7 @@ func (b *bench) adding(ctx context.Context) error {
 			}
 			ours := time.Since(started).Seconds()
 
-			db := store.DB()
+			db := o.store.DB()
 			if _, err := db.Exec(ctx, `CREATE TABLE plain (id bigint PRIMARY KEY, body text)`); err != nil {
 				return err
 			}

@@ -1,6 +1,6 @@
 // Command bench measures llmemory on a PostgreSQL server and prints the results as Markdown: text search beside an exhaustive
-// scorer in memory and beside PostgreSQL's own full-text search, adding beside a raw COPY, size beside the raw text. All parts
-// run in one process on one server, so ratios hold even where the machine is noisy.
+// scorer in memory and beside PostgreSQL's own full-text search, vector search beside the bare statements and another library,
+// adding beside a raw COPY, size beside the raw text. All parts run in one process on one server, so ratios hold even where the machine is noisy.
 package main
 
 import (
@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,16 +28,18 @@ func main() {
 	defer stop()
 	url := flag.String("db", "", "administrator's URL of a server; by default a private one with durable settings is started")
 	sizes := flag.String("sizes", "10000,100000,1000000", "chunks in the table, one run each")
+	vectors := flag.String("vectors", "100000,200000", "vectors in the table, one run each")
+	parts := flag.String("parts", "add,text,vector", "what to measure")
 	questions := flag.Int("questions", 300, "questions per owner")
 	out := flag.String("out", "", "file to write the Markdown to, beside standard output")
 	flag.Parse()
-	if err := run(ctx, *url, *sizes, *questions, *out); err != nil {
+	if err := run(ctx, *url, *out, *parts, *sizes, *vectors, *questions); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, admin, sizes string, questions int, out string) error {
+func run(ctx context.Context, admin, out, parts, sizes, vectors string, questions int) error {
 	if admin == "" {
 		server, err := pgtest.Start(ctx, pgtest.Options{Durable: true, Settings: map[string]string{
 			"shared_buffers": "2GB", "max_wal_size": "8GB", "maintenance_work_mem": "2GB",
@@ -56,27 +59,47 @@ func run(ctx context.Context, admin, sizes string, questions int, out string) er
 		defer f.Close()
 		w = io.MultiWriter(os.Stdout, f)
 	}
-	b := &bench{admin: admin, questions: questions, out: w, log: os.Stderr, started: time.Now(), worst: map[int]time.Duration{}}
-	for s := range strings.SplitSeq(sizes, ",") {
-		n, err := strconv.Atoi(s)
-		if err != nil || n < 1000 {
-			return fmt.Errorf("-sizes: %q is no number of chunks from 1000 up", s)
+	b := &bench{admin: admin, parts: strings.Split(parts, ","), questions: questions, out: w, log: os.Stderr, started: time.Now(), worst: map[int]time.Duration{}}
+	for _, p := range b.parts {
+		if p != "add" && p != "text" && p != "vector" {
+			return fmt.Errorf("-parts: %q is none of add, text, vector", p)
 		}
-		b.sizes = append(b.sizes, n)
+	}
+	var err error
+	if b.sizes, err = numbers("-sizes", sizes); err != nil {
+		return err
+	}
+	if b.vectorSizes, err = numbers("-vectors", vectors); err != nil {
+		return err
 	}
 	return b.run(ctx)
 }
 
+// numbers reads a list of sizes.
+func numbers(name, list string) (out []int, err error) {
+	for s := range strings.SplitSeq(list, ",") {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1000 {
+			return nil, fmt.Errorf("%s: %q is no number of chunks from 1000 up", name, s)
+		}
+		out = append(out, n)
+	}
+	return out, nil
+}
+
 type bench struct {
-	admin     string
-	sizes     []int
-	questions int
-	out       io.Writer
-	log       io.Writer
-	started   time.Time
-	disk      []string
-	goals     []string
-	worst     map[int]time.Duration // p95 of a search of the slowest owner, by size
+	parts       []string
+	admin       string
+	sizes       []int
+	vectorSizes []int
+	questions   int
+	out         io.Writer
+	log         io.Writer
+	started     time.Time
+	disk        []string
+	goals       []string
+	vector      vectorGoals
+	worst       map[int]time.Duration // p95 of a search of the slowest owner, by size
 }
 
 // A goal is a figure that is to be reached, such as "at most 15 ms".
@@ -96,14 +119,17 @@ func (b *bench) run(ctx context.Context) error {
 	if err := b.header(ctx); err != nil {
 		return err
 	}
-	if err := b.adding(ctx); err != nil {
-		return fmt.Errorf("adding: %w", err)
+	for _, part := range []struct {
+		name string
+		run  func(context.Context) error
+	}{{"add", b.adding}, {"text", b.searching}, {"vector", b.nearest}} {
+		if !slices.Contains(b.parts, part.name) {
+			continue
+		}
+		if err := part.run(ctx); err != nil {
+			return fmt.Errorf("%s: %w", part.name, err)
+		}
 	}
-	if err := b.searching(ctx); err != nil {
-		return fmt.Errorf("searching: %w", err)
-	}
-	fmt.Fprintf(b.out, "\n## Size on disk\n\nMegabytes, indexes included, before any VACUUM.\n\n"+
-		"| chunks | raw text | documents and chunks | text index | all, to the raw text |\n|---|---|---|---|---|\n%s\n", strings.Join(b.disk, "\n"))
 	for _, g := range []struct {
 		size int
 		most time.Duration
@@ -113,6 +139,7 @@ func (b *bench) run(ctx context.Context) error {
 				fmt.Sprintf("%.1f ms", float64(p95.Microseconds())/1000), p95 <= g.most)
 		}
 	}
+	b.nearestGoals()
 	fmt.Fprintf(b.out, "\n## Goals\n\n| what | goal | is | met |\n|---|---|---|---|\n%s\n", strings.Join(b.goals, "\n"))
 	return nil
 }
@@ -159,49 +186,61 @@ var paragraphs = chunk.Func{Name: "paragraphs-1", Cut: func(_ context.Context, t
 	return out, nil
 }}
 
-// database makes an empty database and opens a memory in it.
-func (b *bench) database(ctx context.Context, name string, chunker chunk.Chunker) (*llmemory.Memory, *postgres.Store, func(), error) {
+// opened is a memory in a database of its own.
+type opened struct {
+	mem   *llmemory.Memory
+	store *postgres.Store
+	pool  *pgdbm.Pool
+	drop  func()
+}
+
+func (o *opened) close() {
+	if o.store != nil {
+		_ = o.store.Close()
+	}
+	if o.pool != nil {
+		o.pool.Close()
+	}
+	o.drop()
+}
+
+// open makes an empty database and opens a memory in it. A tap, if not nil, is told what the pool's connections send.
+func (b *bench) open(ctx context.Context, name string, config *llmemory.Config, t *tap) (o *opened, err error) {
 	// The pool below takes over this one's settings: an index over a million texts takes longer than the usual limit.
 	admin, err := pgdbm.Open(ctx, pgdbm.Config{URL: b.admin, MaxConns: 1, StatementTimeout: 3 * time.Hour})
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, err
 	}
 	db := admin.Schema("public")
-	drop := func() {
+	o = &opened{drop: func() {
 		_, _ = db.Exec(context.WithoutCancel(ctx), `DROP DATABASE IF EXISTS `+name+` WITH (FORCE)`)
 		admin.Close()
+	}}
+	defer func() {
+		if err != nil {
+			o.close()
+		}
+	}()
+	for _, sql := range []string{`DROP DATABASE IF EXISTS ` + name + ` WITH (FORCE)`, `CREATE DATABASE ` + name} {
+		if _, err := db.Exec(ctx, sql); err != nil {
+			return nil, err
+		}
 	}
-	if _, err := db.Exec(ctx, `DROP DATABASE IF EXISTS `+name+` WITH (FORCE)`); err != nil {
-		drop()
-		return nil, nil, nil, err
+	pool := admin.Pgx().Config().Copy()
+	pool.ConnConfig.Database = name
+	pool.MaxConns = 4
+	if t != nil {
+		pool.ConnConfig.DialFunc = t.dial(pool.ConnConfig.DialFunc)
 	}
-	if _, err := db.Exec(ctx, `CREATE DATABASE `+name); err != nil {
-		drop()
-		return nil, nil, nil, err
+	if o.pool, err = pgdbm.Open(ctx, pgdbm.Config{Pgx: pool}); err != nil {
+		return nil, err
 	}
-	config := admin.Pgx().Config().Copy()
-	config.ConnConfig.Database = name
-	config.MaxConns = 4
-	pool, err := pgdbm.Open(ctx, pgdbm.Config{Pgx: config})
-	if err != nil {
-		drop()
-		return nil, nil, nil, err
+	if _, err := o.pool.Schema("public").Exec(ctx, `CREATE EXTENSION vector`); err != nil {
+		return nil, err
 	}
-	store, err := postgres.New(ctx, pool.Schema("public"), nil)
-	if err != nil {
-		pool.Close()
-		drop()
-		return nil, nil, nil, err
+	if o.store, err = postgres.New(ctx, o.pool.Schema("public"), nil); err != nil {
+		return nil, err
 	}
-	mem, err := llmemory.New(store, &llmemory.Config{Chunker: chunker})
-	if err != nil {
-		pool.Close()
-		drop()
-		return nil, nil, nil, err
-	}
-	return mem, store, func() {
-		_ = store.Close()
-		pool.Close()
-		drop()
-	}, nil
+	o.mem, err = llmemory.New(o.store, config)
+	return o, err
 }

@@ -45,6 +45,8 @@ func (b *bench) searching(ctx context.Context) error {
 			return err
 		}
 	}
+	fmt.Fprintf(b.out, "\n## Size on disk\n\nMegabytes, indexes included, before any VACUUM.\n\n"+
+		"| chunks | raw text | documents and chunks | text index | all, to the raw text |\n|---|---|---|---|---|\n%s\n", strings.Join(b.disk, "\n"))
 	return nil
 }
 
@@ -77,12 +79,12 @@ func owners(size int) []*owner {
 }
 
 func (b *bench) searchSize(ctx context.Context, size int) error {
-	mem, store, done, err := b.database(ctx, "llmemory_bench_search", paragraphs)
+	o, err := b.open(ctx, "llmemory_bench_search", &llmemory.Config{Chunker: paragraphs}, nil)
 	if err != nil {
 		return err
 	}
-	defer done()
-	db := store.DB()
+	defer o.close()
+	mem, db := o.mem, o.store.DB()
 	// What is measured is reading, so the table need not be safe from a crash.
 	if _, err := db.Exec(ctx, `CREATE UNLOGGED TABLE plain (owner text, body text, tsv tsvector GENERATED ALWAYS AS (to_tsvector('english', body)) STORED)`); err != nil {
 		return err
