@@ -11,6 +11,7 @@ if [ -n "$unformatted" ]; then
 	status=1
 fi
 go vet ./... || status=1
+go vet -C internal/bench/langchain . || status=1 # a module of its own
 go run "${STATICCHECK:-honnef.co/go/tools/cmd/staticcheck@v0.8.2}" ./... || status=1
 
 [ "$status" = 0 ] && echo 'lint: no findings'

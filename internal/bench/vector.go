@@ -246,7 +246,7 @@ func (b *bench) searchVectors(ctx context.Context, o *opened, conn *pgx.Conn, ta
 	if err != nil {
 		return nil, err
 	}
-	for _, sql := range []string{`SET hnsw.ef_search = 200`, `SET hnsw.iterative_scan = relaxed_order`} {
+	for _, sql := range []string{`SET hnsw.ef_search = 200`, `SET hnsw.iterative_scan = relaxed_order`, `SET plan_cache_mode = force_custom_plan`} {
 		if _, err := conn.Exec(ctx, sql); err != nil {
 			return nil, err
 		}
