@@ -6,18 +6,13 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/llmemory/llmemory"
 	"github.com/llmemory/llmemory/embedding"
 	"github.com/llmemory/llmemory/embedding/embedtest"
-	"github.com/llmemory/llmemory/internal/soak"
-	"github.com/llmemory/llmemory/pgdbm"
 	"github.com/llmemory/llmemory/pgdbm/pgtest"
-	"github.com/llmemory/llmemory/store/postgres"
-	"github.com/llmemory/llmemory/store/storetest"
 )
 
 // skewed starts a server whose clock is off. (The clock of a Go program cannot be: its runtime reads the time by itself.)
@@ -37,8 +32,7 @@ func skewed(t *testing.T, off string) *pgtest.Server {
 }
 
 // TestClocks has the clock of the server two hours before ours, and two hours behind it: leases hold and end, passages rest and are
-// tried again as if the clocks were one. Two workers whose clocks differ meet only in what the server's clock says. In the long form
-// the whole suite of stores runs so.
+// tried again as if the clocks were one. Two workers whose clocks differ meet only in what the server's clock says.
 func TestClocks(t *testing.T) {
 	t.Parallel()
 	for _, off := range []time.Duration{2 * time.Hour, -2 * time.Hour} {
@@ -46,9 +40,6 @@ func TestClocks(t *testing.T) {
 			t.Parallel()
 			ctx := t.Context()
 			server := skewed(t, fmt.Sprintf("%+ds", int(off.Seconds())))
-			if soak.On() {
-				storetest.RunWith(t, func(tb testing.TB) llmemory.Store { return skewedStore(tb, server) }, storetest.Options{Check: checkOf, Brief: true})
-			}
 			var fault error
 			e := embedtest.New(embedtest.Config{Model: fireModel, Dimensions: fireDimensions, Fail: func(context.Context, embedtest.Call) error { return fault }})
 			must(t, migrate(ctx, server.URL()))
@@ -139,21 +130,4 @@ func TestClocks(t *testing.T) {
 			}
 		})
 	}
-}
-
-// skewedStore opens an empty store on a server.
-func skewedStore(tb testing.TB, server *pgtest.Server) llmemory.Store {
-	tb.Helper()
-	var name string
-	admin, err := pgdbm.Open(tb.Context(), pgdbm.Config{URL: server.URL()})
-	must(tb, err)
-	defer admin.Close()
-	must(tb, admin.Pgx().QueryRow(tb.Context(), `SELECT 'store' || replace(gen_random_uuid()::text, '-', '')`).Scan(&name))
-	_, err = admin.Pgx().Exec(tb.Context(), `CREATE DATABASE `+name)
-	must(tb, err)
-	url := strings.Replace(server.URL(), "/postgres?", "/"+name+"?", 1)
-	store, err := postgres.Open(tb.Context(), url, nil)
-	must(tb, err)
-	tb.Cleanup(func() { must(tb, store.Close()) })
-	return reopenable{store, url}
 }

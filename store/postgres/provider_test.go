@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/bits"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"github.com/llmemory/llmemory/embedding"
 	"github.com/llmemory/llmemory/embedding/embedtest"
 	"github.com/llmemory/llmemory/embedding/openai"
+	"github.com/llmemory/llmemory/internal/soak"
 	"github.com/llmemory/llmemory/pgdbm/pgtest"
 	"github.com/llmemory/llmemory/store/postgres"
 )
@@ -448,6 +450,81 @@ func TestProviderFaults(t *testing.T) {
 		})
 	}
 	faults.Wait()
+}
+
+// TestManyPoisons has half of the texts be such that the provider refuses them, or breaks down over them: the other half is embedded in
+// one go, and each of the others has failed for itself.
+func TestManyPoisons(t *testing.T) {
+	t.Parallel()
+	for _, f := range []providerFault{{embedtest.BadRequest, embedding.InvalidInput}, {embedtest.ServerError, embedding.Unavailable}, {embedtest.Forbidden, embedding.Unauthorized}} {
+		p := newProvided(t, f, time.Millisecond)
+		p.add(llmemory.EmbedNow, p.texts(1))
+		const n = 4 * providerBatch
+		texts := p.texts(n)
+		var poison []string
+		for i := 0; i < n; i += 2 {
+			poison = append(poison, texts[i])
+		}
+		p.add(llmemory.EmbedLater, texts)
+		p.server.Reset()
+		p.server.Fail(embedtest.Poison(f.Fault, poison...))
+		progress, err := p.work()
+		if err != nil || progress.Embedded != n/2 || progress.Failed != n/2 || p.vectors() != p.total-n/2 {
+			t.Errorf("%s: %+v, %v, %d of %d vectors", f.Fault, progress, err, p.vectors(), p.total)
+		}
+		p.calls(2*n*(providerTries+1), "half of them poison") // a tree of calls that fail, each with a plain word
+		p.heal()
+	}
+}
+
+// TestProviderFaultsAtRandom has a third of all calls fail in whatever way, while documents are added and a worker works: what callers
+// are told is typed, and in the end every passage has its vector.
+func TestProviderFaultsAtRandom(t *testing.T) {
+	t.Parallel()
+	seed := uint64(time.Now().UnixNano())
+	p := newProvided(t, providerFault{}, time.Millisecond)
+	p.add(llmemory.EmbedNow, p.texts(3))
+	var mu sync.Mutex
+	random := rand.New(rand.NewPCG(seed, 0))
+	number := func(n int) int {
+		mu.Lock()
+		defer mu.Unlock()
+		return random.IntN(n)
+	}
+	p.server.Fail(func(embedtest.Call) embedtest.Fault {
+		if f := providerFaults[number(len(providerFaults))]; number(3) == 0 && !f.slow() {
+			return f.Fault
+		}
+		return embedtest.None
+	})
+	failed, told := 0, map[embedding.Kind]int{}
+	hear := func(err error) {
+		var fault *embedding.Error
+		switch {
+		case err == nil:
+			return
+		case !errors.Is(err, llmemory.ErrUnavailable) || !errors.As(err, &fault) || strings.Contains(err.Error(), providerKey):
+			t.Errorf("seed %d: untyped: %v", seed, err)
+			return
+		}
+		failed++
+		told[fault.Kind]++
+	}
+	rounds := soak.Pick(30, 500)
+	for range rounds {
+		when := []llmemory.Embed{llmemory.EmbedNow, llmemory.EmbedLater}[number(2)]
+		hear(p.add(when, p.texts(1+number(60))).EmbedErr)
+		_, err := p.work()
+		hear(err)
+		if r, err := p.app.Search(t.Context(), "alpha passage0", nil); err != nil || len(r.Hits) == 0 {
+			t.Errorf("seed %d: search: %+v, %v", seed, r, err)
+		}
+	}
+	p.heal()
+	must(t, checkStored(t.Context(), p.store))
+	if failed == 0 || t.Failed() {
+		t.Errorf("seed %d: %d of %d rounds failed: %v", seed, failed, rounds, told)
+	}
 }
 
 // TestProviderOutage has a provider go down and come back while [llmemory.Memory.Run] works: what was added meanwhile is embedded then,
