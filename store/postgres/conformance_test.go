@@ -203,7 +203,7 @@ type reopenable struct {
 
 func (d *driver) connect(tb testing.TB, url string) llmemory.Store {
 	tb.Helper()
-	store, err := postgres.Open(tb.Context(), url, &postgres.Options{Pool: d.pool, RequireMigrated: true})
+	store, err := postgres.Open(tb.Context(), url, &postgres.Options{Pool: d.pool, RequireMigrated: true, IndexFrom: 100})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -450,5 +451,76 @@ func TestIndexNeedsPgvector(t *testing.T) {
 			}
 			works(t, store)
 		})
+	}
+}
+
+// What an index does not have is found all the same, if it is asked for: a search never returns fewer than there are. Vectors of
+// length 0, which no embedder may give, are such.
+func TestIndexFallsShort(t *testing.T) {
+	t.Parallel()
+	c := newCrowd(t, small())
+	o := c.load(t, "large", 1000)
+	zero := func(n int) bool { return n/4%10 < 3 }
+	_, err := c.store.DB().Exec(t.Context(), onGeneration(`UPDATE {{tables.embeddings}} SET embedding = array_fill(0, '{16}')::vector
+		WHERE ordinal / 4 % 10 < 3`, c.generation))
+	must(t, err)
+	for n := range o.vectors {
+		if zero(n) {
+			o.vectors[n] = make([]float32, 16)
+		}
+	}
+	c.tune(t)
+	c.right(t, o)
+	if found, plan := c.ask(t, o, 0, 1000, llmemory.Where{}); len(found) != 1000 || !strings.HasPrefix(plan, "index ") || !strings.HasSuffix(plan, "; exact") {
+		t.Errorf("%d hits of 1000 (%s)", len(found), plan)
+	}
+
+	// A filter, and leaves that are known one by one but many, go through the index as well, and past it.
+	many := make([]uint64, 0, 11_000)
+	for n := range uint64(11_000) {
+		if n%3 > 0 {
+			many = append(many, n+n%2*11_000) // half of the first, and some that are nobody's
+		}
+	}
+	for len(many) <= 10_000 {
+		many = append(many, uint64(20_000+len(many)))
+	}
+	where := llmemory.Where{Metadata: llmemory.Meta("bucket").Lt(json.Number(fmt.Sprint(buckets / 5)))} // as the store is given it
+	for name, p := range map[string]llmemory.MatchParams{
+		"filtered":        {Where: where},
+		"among":           {Vector: &llmemory.VectorParams{Among: many}},
+		"filtered, among": {Where: where, Vector: &llmemory.VectorParams{Among: many}},
+	} {
+		var want []uint64
+		for _, s := range c.distances(o, 3, o.vectors) {
+			n := uint64(s.n)
+			if (p.Where.IsZero() || bucketOf(s.n) < buckets/5) && (p.Vector == nil || slices.Contains(many, n)) {
+				want = append(want, n)
+			}
+		}
+		whole := slices.DeleteFunc(slices.Clone(want), func(n uint64) bool { return zero(int(n)) })
+		if len(whole) < 20 || len(want) < len(whole)+8 {
+			t.Fatalf("%s: %d of %d", name, len(whole), len(want))
+		}
+		for _, limit := range []int{10, len(want), len(want) + 10} {
+			view, err := c.store.View(t.Context(), llmemory.ViewParams{Owner: o.name})
+			must(t, err)
+			v := llmemory.VectorParams{Generation: c.generation, Query: c.set.Query(o.name, 3), Limit: limit}
+			if p.Vector != nil {
+				v.Among = p.Vector.Among
+			}
+			r, err := view.Match(t.Context(), llmemory.MatchParams{Owner: o.name, Where: p.Where, Vector: &v})
+			must(t, errors.Join(err, view.Close(t.Context())))
+			var got []uint64
+			for _, h := range r.Vector.Found {
+				got = append(got, h.Ordinal)
+			}
+			if len(got) != min(limit, len(want)) || !slices.Equal(got[:10], whole[:10]) {
+				t.Errorf("%s: %d hits of %d, the first %d, want %d (%s)", name, len(got), len(want), got[:10], whole[:10], r.Vector.Plan)
+			}
+			if !strings.HasPrefix(r.Vector.Plan, "index ") || strings.Contains(r.Vector.Plan, "; exact") != (limit > 10) {
+				t.Errorf("%s, limit %d: %s", name, limit, r.Vector.Plan)
+			}
+		}
 	}
 }

@@ -37,6 +37,7 @@ func (s *suite) vectorCases() []testCase {
 		{name: "Degraded", run: s.testDegraded},
 		{name: "Conditions", run: s.testVectorConditions},
 		{name: "Tenants", run: s.testVectorTenants},
+		{name: "Tune", run: s.testTune},
 		{name: "Estimate", run: s.testEstimate},
 	}
 }
@@ -804,5 +805,63 @@ func (s *suite) testEstimate(t *testing.T) {
 	est := must(m.Estimate(t.Context(), nil))(t)
 	if est.Leaves != 500 || est.Sampled != 500 || est.Tokens < 500*4 || est.Tokens > 500*10 {
 		t.Errorf("estimate: %+v", est)
+	}
+}
+
+// testTune checks that tuning comes to an end, and changes no answer, whatever it does.
+func (s *suite) testTune(t *testing.T) {
+	e := newWords("tuned", 32)
+	m := s.fresh(t, e)
+	if worked := must(m.TuneIndexes(t.Context()))(t); worked {
+		t.Error("there is something to tune in an empty store")
+	}
+	tune := func() {
+		t.Helper()
+		for steps := 0; must(m.TuneIndexes(t.Context()))(t); steps++ {
+			if steps > 20 {
+				t.Fatal("there is always something to tune")
+			}
+		}
+	}
+	owners := []*llmemory.Owner{m.Owner("it's large"), m.Owner("small"), m.Owner("twin of large")}
+	for i, o := range owners {
+		for k := range []int{6, 1, 6}[i] {
+			add(t, o, llmemory.Document{Key: fmt.Sprint(k), Language: "en", Content: numbered(25, fmt.Sprintf("word%d of part%%d", k))})
+		}
+	}
+	ask := func() (out [][]llmemory.Hit) {
+		t.Helper()
+		for _, o := range owners {
+			for _, where := range []llmemory.Where{{}, {Origins: []string{"default"}}, {Origins: []string{"nobody"}}} {
+				for range 2 {
+					hits := nearest(t, o, "word0 of part7", llmemory.SearchOptions{Where: where})
+					if want := 10; len(where.Origins) == 0 && len(hits) != want {
+						t.Errorf("%s: %d hits, want %d", o.ID(), len(hits), want)
+					}
+					out = append(out, hits)
+				}
+			}
+		}
+		return out
+	}
+	before := ask()
+	tune()
+	if d := gocmp.Diff(before, ask()); d != "" {
+		t.Errorf("tuning changes the answers: %s", d)
+	}
+	for k := 1; k < 6; k++ {
+		for _, o := range owners {
+			if _, err := o.Delete(t.Context(), llmemory.DocumentID(o.ID(), llmemory.Identity{OriginID: "default", Key: fmt.Sprint(k)})); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	before = ask()
+	tune()
+	if d := gocmp.Diff(before, ask()); d != "" {
+		t.Errorf("tuning after a delete changes the answers: %s", d)
+	}
+	if _, err := m.Store().Tune(t.Context(), llmemory.TuneParams{Generation: 999}); !errors.Is(err, llmemory.ErrNotFound) {
+		t.Errorf("tuning what is not there: %v, want ErrNotFound", err)
 	}
 }
