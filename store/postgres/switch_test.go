@@ -50,18 +50,20 @@ const switchTask = "LLMEMORY_TEST_SWITCH"
 
 type switchProgram struct {
 	URL      string
-	Old, New int    // dimensions
-	Batch    int    // passages a worker takes at a time
-	Point    string // where to die, such as "before Complete"; "" for nowhere
-	Times    int    // how often to pass the point first
-	Retire   int64  // the generation to remove; 0 to change the model
+	Old, New int           // dimensions
+	Batch    int           // passages a worker takes at a time
+	Point    string        // where to die, such as "before Complete"; "" for nowhere
+	Times    int           // how often to pass the point first
+	Within   time.Duration // after which to die during a call; 0 for a few milliseconds
+	Retire   int64         // the generation to remove; 0 to change the model
 }
 
 // mortal is a store whose program dies at a certain point.
 type mortal struct {
 	*postgres.Store
-	point string
-	left  atomic.Int64
+	point  string
+	left   atomic.Int64
+	within time.Duration
 }
 
 // around dies before, during or after a call, if that is the point; if the call is too short to die during it, then right after it.
@@ -71,7 +73,7 @@ func (m *mortal) around(call string) (after func()) {
 		case "before":
 			die()
 		case "during":
-			time.AfterFunc(rand.N(4*time.Millisecond), die)
+			time.AfterFunc(rand.N(m.within), die)
 			return func() { select {} }
 		case "after":
 			return die
@@ -123,7 +125,9 @@ func (m *mortal) RetireGeneration(ctx context.Context, p llmemory.RetireGenerati
 
 // openSwitch opens a store for both models.
 func openSwitch(ctx context.Context, s switchProgram, wrap func(*postgres.Store) llmemory.Store, hear func()) (*postgres.Store, *llmemory.Memory, error) {
-	store, err := postgres.Open(ctx, s.URL, &postgres.Options{Pool: pgdbm.Config{MaxConns: 8}, RequireMigrated: true})
+	store, err := postgres.Open(ctx, s.URL, &postgres.Options{
+		Pool: pgdbm.Config{MaxConns: 8}, RequireMigrated: true, IndexFrom: soak.Pick(500, 0), // the large owner has an index
+	})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -140,7 +144,7 @@ func openSwitch(ctx context.Context, s switchProgram, wrap func(*postgres.Store)
 // run changes the model, as far as that is not done yet, or removes a generation.
 func (s switchProgram) run() error {
 	ctx := context.Background()
-	m := &mortal{point: s.Point}
+	m := &mortal{point: s.Point, within: cmp.Or(s.Within, 4*time.Millisecond)}
 	m.left.Store(int64(s.Times))
 	wrap := func(store *postgres.Store) llmemory.Store {
 		m.Store = store
@@ -326,7 +330,8 @@ func TestSwitch(t *testing.T) {
 		{Point: "before AddGeneration"}, {Point: "during AddGeneration"}, {Point: "after AddGeneration"},
 		{Point: "before Backfill"}, {Point: "during Backfill"}, {Point: "after Backfill"},
 		{Point: "after Claim", Times: 1}, {Point: "before Embed"}, {Point: "before Complete", Times: 1}, {Point: "during Complete", Times: 2},
-		{Point: "after Complete", Times: 1}, {Point: "during Tune"}, {Point: "before ActivateGeneration"},
+		{Point: "after Complete", Times: 1}, {Point: "before Tune", Times: 1}, {Point: "during Tune", Times: 1, Within: soak.Pick(100*time.Millisecond, 5*time.Second)},
+		{Point: "before ActivateGeneration"},
 	} {
 		s.do(p)
 	}
@@ -382,6 +387,9 @@ func TestSwitch(t *testing.T) {
 	n, err := checkVectors(ctx, s.store.DB(), g)
 	must(t, err)
 	must(t, checkStored(ctx, s.store))
+	if soak.On() { // the builder that died is waited for
+		s.indexed(g.ID)
+	}
 	p, err := s.mem.Progress(ctx, g.ID)
 	if err != nil || int64(n) != p.Leaves || p.Leaves < int64(passages) {
 		t.Errorf("%d vectors of %d passages, %v", n, p.Leaves, err)
@@ -394,6 +402,23 @@ func TestSwitch(t *testing.T) {
 		p.Leaves, filled.Round(time.Millisecond), switched.Round(time.Millisecond), changes, len(s.took), s.by,
 		s.took[len(s.took)/2].Round(time.Microsecond), s.took[len(s.took)*95/100].Round(time.Microsecond), s.took[len(s.took)-1].Round(time.Microsecond),
 		float64(before-after)/1e6, float64(before)/1e6)
+}
+
+// indexed waits until the large owner has an index in a generation.
+func (s *switching) indexed(generation int64) {
+	s.Helper()
+	for deadline := time.Now().Add(10 * time.Minute); ; time.Sleep(time.Second) {
+		_, err := s.mem.TuneIndexes(s.Context())
+		must(s, err)
+		p, err := s.mem.Progress(s.Context(), generation)
+		must(s, err)
+		if len(p.Indexes) == 1 && p.Indexes[0].Ready {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.Fatalf("indexes: %+v", p.Indexes)
+		}
+	}
 }
 
 // retired tells whether a generation is gone.
