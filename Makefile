@@ -7,13 +7,16 @@ TESTFLAGS   ?=
 PKG         ?= ./...
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart build test lint bench eval soak clean
+.PHONY: help quickstart shell build test lint bench eval soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 quickstart: ## install what is missing, start a private PostgreSQL, add and search a document
 	@scripts/quickstart.sh
+
+shell: ## open a shell with llmemory on the PATH and the quick start's PostgreSQL in LLMEMORY_DB
+	@scripts/quickstart.sh shell
 
 build: ## build bin/llmemory
 	$(GO) build -o bin/llmemory ./cmd/llmemory

@@ -97,7 +97,8 @@ const (
 	EmbedNow Embed = "now"
 	// EmbedLater leaves it to the queue, which [Memory.Run] works off.
 	EmbedLater Embed = "later"
-	// EmbedNever keeps the document out of vector search; text search finds it.
+	// EmbedNever keeps the document out of vector search, and away from the embedder; text search finds it. A later Add of the
+	// document without it embeds.
 	EmbedNever Embed = "never"
 )
 

@@ -3,6 +3,9 @@
 # bin/llmemory, starts a private PostgreSQL server, adds this repository's
 # documents and searches them. The data stay, so running it again is quick and
 # changes nothing.
+#
+#   scripts/quickstart.sh         does that
+#   scripts/quickstart.sh shell   opens a shell beside that server, to go on
 
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -40,11 +43,17 @@ state=${XDG_STATE_HOME:-$HOME/.local/state}
 if [ "$(id -u)" = 0 ]; then state=/var/lib; fi
 data=$state/llmemory/quickstart
 say "starting a private PostgreSQL server (data in $data)"
+if [ "${1:-}" = shell ]; then
+	say 'llmemory is on the PATH, its database in LLMEMORY_DB; leave with "exit", which stops the server'
+	PATH="$PWD/bin:$PATH" "$tools/pgrun" -dir "$data" sh -c '"${SHELL:-bash}"; true'
+	exit
+fi
 "$tools/pgrun" -dir "$data" "$0" inside
 
 cat >&2 <<END
 
 This was text mode: passages ranked by their words (exact BM25); no embedding
 model and no extension is needed for it. The server is stopped; its data are in
-$data. \`bin/llmemory --help\` shows what else there is.
+$data. To go on, \`make shell\` opens a shell beside it, in which
+\`llmemory --help\` shows what else there is.
 END
