@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -47,6 +48,7 @@ func (o *Owner) AddMany(ctx context.Context, docs []Document) ([]Added, error) {
 		indexes []int
 		taken   = map[Identity]bool{}
 		leaves  int
+		size    int
 	)
 	flush := func() {
 		out := make([]Added, len(batch))
@@ -54,11 +56,12 @@ func (o *Owner) AddMany(ctx context.Context, docs []Document) ([]Added, error) {
 		for i, at := range indexes {
 			results[at] = out[i]
 		}
-		batch, indexes, leaves = nil, nil, 0
+		batch, indexes, leaves, size = nil, nil, 0, 0
 		clear(taken)
 	}
-	for from := 0; from < len(docs); from += batchDocuments {
-		part := docs[from:min(from+batchDocuments, len(docs))]
+	for from, to := 0, 0; from < len(docs); from = to {
+		to = from + share(docs[from:])
+		part := docs[from:to]
 		ready, errs := o.prepare(ctx, part)
 		for i, err := range errs {
 			if err != nil {
@@ -75,12 +78,14 @@ func (o *Owner) AddMany(ctx context.Context, docs []Document) ([]Added, error) {
 				p.result.Status, p.result.Chunks, p.result.ChunksReused = "", 0, 0
 			}
 			seen[p.identity] = true
-			if taken[p.identity] || leaves+len(p.leaves) > batchLeaves && len(batch) > 0 {
+			full := leaves+len(p.leaves) > batchLeaves || size+len(p.content) > batchBytes
+			if taken[p.identity] || full && len(batch) > 0 {
 				flush()
 			}
 			batch, indexes = append(batch, p), append(indexes, from+i)
 			taken[p.identity] = true
 			leaves += len(p.leaves)
+			size += len(p.content)
 		}
 		if len(batch) > 0 {
 			flush()
@@ -97,9 +102,21 @@ func (o *Owner) AddMany(ctx context.Context, docs []Document) ([]Added, error) {
 }
 
 const (
-	batchDocuments = 64   // documents in one transaction of AddMany
-	batchLeaves    = 2000 // leaves in one transaction, unless a single document has more
+	batchDocuments = 64       // documents in one transaction of AddMany
+	batchLeaves    = 2000     // leaves in one transaction, unless a single document has more
+	batchBytes     = 16 << 20 // text in one transaction, unless a single document has more
 )
+
+// share returns how many of the documents are prepared together.
+func share(docs []Document) int {
+	size := 0
+	for i := range docs {
+		if size += len(docs[i].Content); i == batchDocuments || i > 0 && size > batchBytes {
+			return i
+		}
+	}
+	return len(docs)
+}
 
 // prepared is a document on its way into the store: validated, cut and analysed as far as it turned out to be needed.
 type prepared struct {
@@ -119,9 +136,10 @@ type prepared struct {
 
 // leaf is a passage with everything the store and the index need to know of it.
 type leaf struct {
-	piece  chunk.Piece
+	parent int         // index in prepared.parents, or -1
 	record ChunkRecord // without parent, ordinal
 	tokens []postings.Token
+	again  bool // tokens are to be found again: they were too many to be kept, or have been used
 }
 
 // prepare makes documents ready to be stored: it validates them, reads the store's present versions, and unless nothing changed
@@ -159,6 +177,7 @@ func (o *Owner) prepare(ctx context.Context, docs []Document) ([]*prepared, []er
 	for i := range records {
 		stored[Identity{OriginID: records[i].OriginID, Key: records[i].Key}] = &records[i]
 	}
+	var kept atomic.Int64
 	m.each(len(docs), func(i int) {
 		p := out[i]
 		if p == nil {
@@ -175,12 +194,12 @@ func (o *Owner) prepare(ctx context.Context, docs []Document) ([]*prepared, []er
 			}
 		}
 		if errs[i] = m.cut(ctx, p); errs[i] == nil && len(p.leaves) <= analyseShare {
-			errs[i] = m.analyse(ctx, o.id, p, serially)
+			errs[i] = m.analyse(ctx, o.id, p, &kept, serially)
 		}
 	})
 	for i, p := range out {
 		if p != nil && errs[i] == nil && len(p.leaves) > analyseShare {
-			errs[i] = m.analyse(ctx, o.id, p, m.each)
+			errs[i] = m.analyse(ctx, o.id, p, &kept, m.each)
 		}
 		if errs[i] != nil {
 			out[i] = nil
@@ -341,7 +360,9 @@ func (m *Memory) read(ctx context.Context, doc *Document) (string, error) {
 		Reader: doc.Source, Name: doc.Name, Type: string(doc.Type), MaxBytes: m.config.MaxContentBytes,
 	})
 	switch {
-	case errors.Is(err, extract.ErrUnsupported), errors.Is(err, extract.ErrTooLarge):
+	case errors.Is(err, extract.ErrTooLarge):
+		return "", invalidf("content", "must be at most %d bytes", m.config.MaxContentBytes)
+	case errors.Is(err, extract.ErrUnsupported):
 		return "", invalidf("content", "%v", err)
 	case err != nil:
 		return "", fmt.Errorf("read the source: %w", err)
@@ -390,13 +411,13 @@ func (m *Memory) analyseLeaf(language, name, heading, text string) (tokens []pos
 }
 
 // cutAndAnalyse prepares a document that [Owner.prepare] found no need to.
-func (m *Memory) cutAndAnalyse(ctx context.Context, owner string, p *prepared) error {
+func (m *Memory) cutAndAnalyse(ctx context.Context, owner string, p *prepared, kept *atomic.Int64) error {
 	var err error
 	m.each(1, func(int) { err = m.cut(ctx, p) })
 	if err != nil {
 		return err
 	}
-	return m.analyse(ctx, owner, p, m.each)
+	return m.analyse(ctx, owner, p, kept, m.each)
 }
 
 // cut cuts the text into pieces and finds its language.
@@ -412,13 +433,24 @@ func (m *Memory) cut(ctx context.Context, p *prepared) error {
 	return p.place(pieces)
 }
 
-// analyse turns the leaves into terms; each says how the shares are run.
-func (m *Memory) analyse(ctx context.Context, owner string, p *prepared, each func(n int, fn func(i int))) error {
+// tokenBytes is the memory of a token beside its text.
+const tokenBytes = 24
+
+// analyse turns the leaves into terms; each says how the shares are run, and kept counts the bytes of the terms that are kept, which
+// are no more than the bound.
+func (m *Memory) analyse(ctx context.Context, owner string, p *prepared, kept *atomic.Int64, each func(n int, fn func(i int))) error {
 	dropped := make([]int, len(p.leaves))
 	each((len(p.leaves)+analyseShare-1)/analyseShare, func(share int) {
 		for i := share * analyseShare; i < min((share+1)*analyseShare, len(p.leaves)) && ctx.Err() == nil; i++ {
 			l := &p.leaves[i]
 			l.tokens, l.record.Length, dropped[i] = m.analyseLeaf(p.record.Language, p.record.Name, l.record.Heading, l.record.Text)
+			size := 0
+			for _, t := range l.tokens {
+				size += tokenBytes + len(t.Term)
+			}
+			if kept.Add(int64(size)) > int64(m.bounds.terms) {
+				l.tokens, l.again = nil, true
+			}
 			l.record.InputHash = digest("leaf", p.record.Language, p.record.Name, l.record.Heading, l.record.Text)
 		}
 	})
@@ -459,7 +491,7 @@ func (p *prepared) place(pieces []chunk.Piece) error {
 			return fmt.Errorf("chunker: text is lost between bytes %d and %d", end, piece.Start)
 		}
 		end = piece.End
-		p.leaves = append(p.leaves, leaf{piece: piece, record: ChunkRecord{
+		p.leaves = append(p.leaves, leaf{parent: piece.Parent, record: ChunkRecord{
 			Chunk: Chunk{
 				Position: len(p.leaves),
 				Start:    piece.Start, End: piece.End,
@@ -499,7 +531,7 @@ func (p *prepared) parentRecords(owner string) []ChunkRecord {
 		}})
 	}
 	for i := range p.leaves {
-		p.leaves[i].record.ParentID = ids[p.leaves[i].piece.Parent]
+		p.leaves[i].record.ParentID = ids[p.leaves[i].parent]
 	}
 	return out
 }
@@ -572,9 +604,10 @@ func (o *Owner) addBatch(ctx context.Context, batch []*prepared, results []Added
 			if err := edit.Rollback(ctx); err != nil {
 				return err
 			}
+			var kept atomic.Int64
 			for _, p := range batch {
 				if !p.cut && p.result.Status != Unchanged {
-					if err := m.cutAndAnalyse(ctx, o.id, p); err != nil {
+					if err := m.cutAndAnalyse(ctx, o.id, p, &kept); err != nil {
 						return err
 					}
 				}

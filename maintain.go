@@ -3,7 +3,6 @@ package llmemory
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/llmemory/llmemory/internal/analysis"
@@ -14,7 +13,9 @@ import (
 const (
 	eagerFan  = 8
 	lazyFan   = 16
-	maxLeaves = 64 << 10 // leaves in the largest segment that merging makes
+	maxLeaves = 64 << 10 // leaves in the largest segment
+	// maxMerge is the size of the largest segment that merging makes: a merge holds what it merges in memory.
+	maxMerge = 128 << 20
 )
 
 // Run does what is to be done in the background until the context ends. It merges segments of the text index, purges what deletes
@@ -116,15 +117,13 @@ func (w *writer) mergeOnce(ctx context.Context, fan int) (done bool, err error) 
 	if err != nil {
 		return false, err
 	}
-	merged, err := postings.MergeSegment(sources)
-	if err != nil {
-		return false, fmt.Errorf("%w: merge the text index: %w", ErrCorrupt, err)
-	}
 	leaves := 0
 	for _, s := range run {
 		leaves += s.Leaves - s.DeadCount
 	}
-	w.put(merged, leaves)
+	if err := w.put(ctx, sources, leaves); err != nil {
+		return false, err
+	}
 	return false, w.commit(ctx)
 }
 
@@ -132,17 +131,18 @@ func (w *writer) mergeOnce(ctx context.Context, fan int) (done bool, err error) 
 // segments are left to folding.
 func pickMerge(segments []Segment, fan int) []Segment {
 	for class := foldLeaves; class <= maxLeaves; class *= 8 {
-		from, total := 0, 0 // the run of neighbours, none larger than the class, that ends at i
+		from, total, size := 0, 0, int64(0) // the run of neighbours, none larger than the class, that ends at i
 		for i, s := range segments {
 			live := s.Leaves - s.DeadCount
-			if s.Leaves < foldLeaves || live >= class*8 {
-				from, total = i+1, 0
+			if small(s) || live >= class*8 {
+				from, total, size = i+1, 0, 0
 				continue
 			}
-			if total+live > maxLeaves {
-				from, total = i, 0
+			if total+live > maxLeaves || size+s.Bytes > maxMerge {
+				from, total, size = i, 0, 0
 			}
 			total += live
+			size += s.Bytes
 			if i-from+1 >= fan {
 				return segments[from : i+1]
 			}
@@ -195,23 +195,21 @@ func (m *Memory) reindex(ctx context.Context, owner string) error {
 		if len(page) == 0 {
 			break
 		}
-		docs := make([]postings.Doc, len(page))
-		for i, l := range page {
+		for _, l := range page {
 			tokens, length, _ := m.analyseLeaf(l.Language, l.DocumentName, l.Heading, l.Text)
-			docs[i] = postings.Doc{Ordinal: l.Ordinal, Tokens: tokens, Length: length}
+			if err := w.indexLeaf(ctx, postings.Doc{Ordinal: l.Ordinal, Tokens: tokens, Length: length}); err != nil {
+				return err
+			}
 			w.changes.SetLengths = append(w.changes.SetLengths, LeafLength{Ordinal: l.Ordinal, Length: length})
 			w.state.Leaves++
 			w.state.Length += int64(length)
 			after = int64(l.Ordinal)
 		}
-		segment, err := build(docs)
-		if err != nil {
-			return err
-		}
-		w.put(segment, len(docs))
 	}
-	w.changes.State = w.state
-	if _, err := e.Commit(ctx, w.changes); err != nil {
+	if err := w.seal(ctx); err != nil {
+		return err
+	}
+	if err := w.finish(ctx); err != nil {
 		return err
 	}
 	m.config.Logger.InfoContext(ctx, "llmemory: rebuilt a text index for a new version of the analysis",

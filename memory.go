@@ -126,6 +126,14 @@ type shared struct {
 	workers  chan struct{} // bounds the goroutines that analyse
 	owners   ownerCache
 	models   models
+	bounds   bounds
+}
+
+// bounds keep the memory that an edit takes from growing with the document, in bytes.
+type bounds struct {
+	terms   int // terms of leaves that wait to be indexed; leaves beyond are analysed once more when it is their turn
+	segment int // of a segment that is being built
+	held    int // pages of segments that wait to be written
 }
 
 // New makes a Memory on a store. A nil config means defaults. The store stays the caller's to close.
@@ -141,6 +149,7 @@ func New(store Store, config *Config) (*Memory, error) {
 		analyzer: analysis.New(),
 		workers:  make(chan struct{}, runtime.GOMAXPROCS(0)),
 		models:   models{infos: map[int]embedding.ModelInfo{}},
+		bounds:   bounds{terms: 48 << 20, segment: 128 << 20, held: 16 << 20},
 	}}, nil
 }
 

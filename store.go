@@ -92,7 +92,10 @@ type Edit interface {
 	Load(ctx context.Context, p LoadParams) ([]LoadedSegment, error)
 	// Leaves returns a page of the owner's leaves with text, ordered by ordinal, from p.After on (exclusive).
 	Leaves(ctx context.Context, p LeavesParams) ([]LeafRecord, error)
-	// Commit applies the changes and commits. ErrCommitUnknown if the connection was lost in the act.
+	// Put writes pages of segments that Commit is to insert ahead of it, for those that are too many to be held until then. They
+	// are part of the edit: nobody else sees them before Commit, and without it nothing is left of them.
+	Put(ctx context.Context, p PutParams) error
+	// Commit applies the changes, however many, and commits. ErrCommitUnknown if the connection was lost in the act.
 	Commit(ctx context.Context, c Changes) (*Committed, error)
 	// Rollback leaves everything as it was, also when ctx has ended. Harmless after Commit.
 	Rollback(ctx context.Context) error
@@ -174,6 +177,12 @@ type LeavesParams struct {
 	Owner string
 	After int64 // ordinal; -1 for the first page
 	Limit int
+}
+
+// PutParams are the parameters of [Edit.Put].
+type PutParams struct {
+	Owner string
+	Pages []IndexPage
 }
 
 // PostingsParams are the parameters of [View.Postings].
@@ -314,8 +323,8 @@ type Changes struct {
 	UpdateChunks    []ChunkRecord // everything but id, document, level and text
 	InsertChunks    []ChunkRecord
 	DeleteSegments  []int64
-	InsertSegments  []LoadedSegment
-	DeadSegments    []Segment // ID, Dead and DeadCount
+	InsertSegments  []LoadedSegment // with the pages that Put has not written
+	DeadSegments    []Segment       // ID, Dead and DeadCount
 	SetLengths      []LeafLength
 	// Gone are the ordinals that this edit takes out of use: their vectors and jobs go with it. Queue are those it brings into
 	// use: for each generation, a leaf whose input the owner has a vector of gets a copy, also of one that goes now, and the

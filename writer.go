@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/llmemory/llmemory/internal/analysis"
 	"github.com/llmemory/llmemory/internal/postings"
@@ -19,14 +20,26 @@ type writer struct {
 	edit    Edit
 	state   OwnerState
 	changes Changes
-	fresh   []postings.Doc // leaves to index
-	dead    []uint64       // ordinals that are no longer live
+	fresh   []freshLeaf // leaves to index
+	dead    []uint64    // ordinals that are no longer live
 	dirty   bool
 	merge   bool // the segments could do with merging now
+
+	segment postings.Builder // that is being built
+	fold    []Segment        // that it is to take in
+	pages   []IndexPage      // of finished segments, not written yet
+	held    int              // their bytes
 
 	embeds    []embedLeaf
 	gone      []uint64   // ordinals that lose their vectors while they stay
 	committed *Committed // after commit
+}
+
+// freshLeaf is a leaf to index.
+type freshLeaf struct {
+	ordinal  uint64
+	document *prepared
+	leaf     *leaf
 }
 
 // embedLeaf is a leaf that is to get a vector.
@@ -124,7 +137,8 @@ func (w *writer) add(n int, p *prepared, old *EditDocument) (Added, error) {
 		}
 		delete(kept, c.ID)
 	}
-	for _, l := range p.leaves {
+	for i := range p.leaves {
+		l := &p.leaves[i]
 		c := l.record
 		before, there := kept[c.ID]
 		delete(kept, c.ID)
@@ -149,7 +163,7 @@ func (w *writer) add(n int, p *prepared, old *EditDocument) (Added, error) {
 		w.state.NextOrdinal++
 		w.state.Leaves++
 		w.state.Length += int64(c.Length)
-		w.fresh = append(w.fresh, postings.Doc{Ordinal: c.Ordinal, Tokens: l.tokens, Length: c.Length})
+		w.fresh = append(w.fresh, freshLeaf{ordinal: c.Ordinal, document: p, leaf: l})
 		if !record.NoVectors {
 			w.embed(n, record.Name, c)
 		}
@@ -238,12 +252,25 @@ func (w *writer) commit(ctx context.Context) error {
 	segments = w.settled()
 	w.merge = pickMerge(segments, lazyFan) != nil
 	w.state.MergeDue = pickMerge(segments, eagerFan) != nil
-	w.changes.State = w.state
 	w.changes.Gone = append(slices.Clone(w.dead), w.gone...)
 	slices.Sort(w.changes.Gone)
 	for _, l := range w.embeds {
 		w.changes.Queue = append(w.changes.Queue, QueueLeaf{Ordinal: l.job.Ordinal, Hash: l.hash})
 	}
+	return w.finish(ctx)
+}
+
+// finish commits what is planned, with the pages that are held.
+func (w *writer) finish(ctx context.Context) (err error) {
+	at := 0
+	for _, p := range w.pages { // in the order of their segments
+		for w.changes.InsertSegments[at].ID != p.Segment {
+			at++
+		}
+		w.changes.InsertSegments[at].Pages = append(w.changes.InsertSegments[at].Pages, p)
+	}
+	w.pages = nil
+	w.changes.State = w.state
 	w.committed, err = w.edit.Commit(ctx, w.changes)
 	return err
 }
@@ -291,60 +318,100 @@ const (
 	foldLeaves = 512
 	// foldSegments is how many small segments there may be before they are put together: a search looks into each.
 	foldSegments = 32
+	// foldBytes is the size from which a segment is not small, however few leaves it has.
+	foldBytes = 8 << 20
 )
 
-// index adds the fresh leaves to the index as a new segment, taking in the small segments when these have become many.
+// small tells whether a segment is left to folding.
+func small(s Segment) bool { return s.Leaves < foldLeaves && s.Bytes < foldBytes }
+
+// index adds the fresh leaves to the index as a new segment, or several if they are very many, taking in the small segments when
+// these have become many.
 func (w *writer) index(ctx context.Context, segments []Segment) error {
 	if len(w.fresh) == 0 {
 		return nil
 	}
-	var small []Segment
-	leaves := len(w.fresh)
-	for _, s := range segments {
-		if s.Leaves < foldLeaves {
-			small = append(small, s)
-			leaves += s.Leaves - s.DeadCount
-		}
-	}
-	segment, err := build(w.fresh)
-	if err != nil {
-		return err
-	}
 	// Only neighbours can be merged: no larger segment may lie between.
-	if n := len(segments); len(small) > 0 {
-		for i := len(small) - 1; i >= 0; i-- {
-			if n--; segments[n].ID != small[i].ID {
-				for _, s := range small[:i+1] {
-					leaves -= s.Leaves - s.DeadCount
-				}
-				small = small[i+1:]
-				break
+	from := len(segments)
+	leaves := len(w.fresh)
+	for from > 0 && small(segments[from-1]) {
+		from--
+		leaves += segments[from].Leaves - segments[from].DeadCount
+	}
+	if n := len(segments) - from; n > 0 && (leaves >= foldLeaves || n >= foldSegments) {
+		w.fold = segments[from:]
+	}
+	const share = 16 * analyseShare
+	for rest := w.fresh; len(rest) > 0; rest = rest[min(share, len(rest)):] {
+		docs, err := w.docs(ctx, rest[:min(share, len(rest))])
+		if err != nil {
+			return err
+		}
+		for _, d := range docs {
+			if err := w.indexLeaf(ctx, d); err != nil {
+				return err
 			}
 		}
 	}
-	if len(small) == 0 || leaves < foldLeaves && len(small) < foldSegments {
-		w.put(segment, len(w.fresh))
-		return nil
+	return w.seal(ctx)
+}
+
+// docs returns what is to be indexed of leaves, which give up their terms. Those that have none any more are analysed once more.
+func (w *writer) docs(ctx context.Context, leaves []freshLeaf) ([]postings.Doc, error) {
+	docs := make([]postings.Doc, len(leaves))
+	again := slices.ContainsFunc(leaves, func(l freshLeaf) bool { return l.leaf.again })
+	var wg sync.WaitGroup
+	for from := 0; from < len(leaves); from += analyseShare {
+		run := func() {
+			for i := from; i < min(from+analyseShare, len(leaves)) && ctx.Err() == nil; i++ {
+				d, l := leaves[i].document, leaves[i].leaf
+				docs[i] = postings.Doc{Ordinal: leaves[i].ordinal, Tokens: l.tokens, Length: l.record.Length}
+				if l.again {
+					docs[i].Tokens, _, _ = w.m.analyseLeaf(d.record.Language, d.record.Name, l.record.Heading, l.record.Text)
+				}
+				l.tokens, l.again = nil, true
+			}
+		}
+		if again { // not by Memory.each, whose turns are also those of chunkers: these may take their time, and the owner is locked
+			wg.Go(run)
+		} else {
+			run()
+		}
 	}
-	sources, err := w.load(ctx, small)
-	if err != nil {
-		return err
+	wg.Wait()
+	return docs, ctx.Err()
+}
+
+// indexLeaf adds a leaf to the segment that is being built, and ends the segment if that is enough for one.
+func (w *writer) indexLeaf(ctx context.Context, d postings.Doc) error {
+	if err := w.segment.Add(d); err != nil {
+		return fmt.Errorf("index the text: %w", err)
 	}
-	if segment, err = postings.MergeSegment(append(sources, segment.Source(nil))); err != nil {
-		return fmt.Errorf("%w: fold the text index: %w", ErrCorrupt, err)
+	if w.segment.Len() >= maxLeaves || w.segment.Bytes() >= w.m.bounds.segment {
+		return w.seal(ctx)
 	}
-	w.put(segment, leaves)
 	return nil
 }
 
-func build(docs []postings.Doc) (*postings.Segment, error) {
-	var b postings.Builder
-	for _, d := range docs {
-		if err := b.Add(d); err != nil {
-			return nil, fmt.Errorf("index the text: %w", err)
-		}
+// seal ends the segment that is being built, if there is one.
+func (w *writer) seal(ctx context.Context) error {
+	leaves := w.segment.Len()
+	if leaves == 0 {
+		return nil
 	}
-	return b.Segment(), nil
+	source, fold := w.segment.Source(), w.fold
+	w.fold = nil
+	if len(fold) == 0 {
+		return w.put(ctx, []postings.MergeSource{source}, leaves)
+	}
+	sources, err := w.load(ctx, fold)
+	if err != nil {
+		return err
+	}
+	for _, s := range fold {
+		leaves += s.Leaves - s.DeadCount
+	}
+	return w.put(ctx, append(sources, source), leaves)
 }
 
 // deadSet returns the dead ordinals of a segment.
@@ -407,15 +474,32 @@ func (w *writer) load(ctx context.Context, segments []Segment) ([]postings.Merge
 	return sources, nil
 }
 
-// put plans the writing of a segment of so many leaves.
-func (w *writer) put(s *postings.Segment, leaves int) {
-	out := LoadedSegment{Segment: Segment{ID: w.state.NextSegment, Low: s.Low, High: s.High, Leaves: leaves}}
+// put plans the writing of a segment of so many leaves, which the sources, in order, make together.
+func (w *writer) put(ctx context.Context, sources []postings.MergeSource, leaves int) error {
+	out := Segment{ID: w.state.NextSegment, Low: sources[0].Low, High: sources[len(sources)-1].High, Leaves: leaves}
 	w.state.NextSegment++
-	for _, p := range s.Pages() {
-		out.Pages = append(out.Pages, IndexPage{Segment: out.ID, First: p.First, Postings: p.Postings, Positions: p.Positions})
-		out.Bytes += int64(len(p.Postings) + len(p.Positions))
+	blocks := sources[0].Blocks
+	if len(sources) > 1 || sources[0].Dead.Len() > 0 {
+		blocks = postings.Merge(sources)
 	}
-	w.changes.InsertSegments = append(w.changes.InsertSegments, out)
+	for p, err := range postings.Paginate(blocks) {
+		if err != nil {
+			return fmt.Errorf("%w: merge the text index: %w", ErrCorrupt, err)
+		}
+		w.pages = append(w.pages, IndexPage{Segment: out.ID, First: p.First, Postings: p.Postings, Positions: p.Positions})
+		size := len(p.Postings) + len(p.Positions)
+		out.Bytes += int64(size)
+		if w.held += size; w.held < w.m.bounds.held {
+			continue
+		}
+		if err := w.edit.Put(ctx, PutParams{Owner: w.owner, Pages: w.pages}); err != nil {
+			return err
+		}
+		clear(w.pages)
+		w.pages, w.held = w.pages[:0], 0
+	}
+	w.changes.InsertSegments = append(w.changes.InsertSegments, LoadedSegment{Segment: out})
+	return nil
 }
 
 // openPages opens the pages of a segment.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -90,4 +91,12 @@ func read(t *testing.T, g *gathered) error {
 		t.Fatal("it waits")
 		return nil
 	}
+}
+
+// maxRSS is the most memory that a process took, in bytes; 0 where it is counted in another way than Linux does.
+func maxRSS(s *os.ProcessState) int64 {
+	if usage, ok := s.SysUsage().(*syscall.Rusage); ok && runtime.GOOS == "linux" {
+		return int64(usage.Maxrss) << 10
+	}
+	return 0
 }

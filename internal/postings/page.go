@@ -22,22 +22,37 @@ type Page struct {
 // the size has a page of its own.
 const pageBytes = 1800
 
+// Paginate puts blocks, in order of their terms, into pages. It ends after the
+// first error.
+func Paginate(blocks iter.Seq2[Block, error]) iter.Seq2[Page, error] {
+	return func(yield func(Page, error) bool) {
+		var run []Block
+		size := 0
+		for b, err := range blocks {
+			if err != nil {
+				yield(Page{}, err)
+				return
+			}
+			more := 2*len(b.Term) + len(b.Postings) + len(b.Positions) + 12
+			if len(run) > 0 && size+more > pageBytes {
+				if !yield(newPage(run), nil) {
+					return
+				}
+				run, size = run[:0], 0
+			}
+			run, size = append(run, b), size+more
+		}
+		if len(run) > 0 {
+			yield(newPage(run), nil)
+		}
+	}
+}
+
 // Pages returns the segment's blocks in pages, in the order of their terms.
 func (s *Segment) Pages() []Page {
 	var out []Page
-	for from := 0; from < len(s.Blocks); {
-		size, to := 0, from
-		for to < len(s.Blocks) {
-			b := &s.Blocks[to]
-			more := 2*len(b.Term) + len(b.Postings) + len(b.Positions) + 12
-			if to > from && size+more > pageBytes {
-				break
-			}
-			size += more
-			to++
-		}
-		out = append(out, newPage(s.Blocks[from:to]))
-		from = to
+	for p := range Paginate(s.Source(nil).Blocks) { // which yields no error
+		out = append(out, p)
 	}
 	return out
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"iter"
+	"maps"
 	"math"
 	"slices"
 	"sort"
@@ -30,8 +31,19 @@ type Builder struct {
 	low    uint64
 	high   uint64
 	terms  map[string]*encoder
+	bytes  int
 	places []Token // of the document being added
 }
+
+// Len is the number of documents that were added.
+func (b *Builder) Len() int { return b.docs }
+
+// Bytes is about how much memory the builder holds.
+func (b *Builder) Bytes() int { return b.bytes }
+
+// termBytes is about what a term costs a builder beside its postings: the
+// encoder, its place in the map, and what allocations are rounded up by.
+const termBytes = 208
 
 // Add adds a document. Ordinals must ascend from call to call. A document with
 // no tokens is known by its ordinal alone. It returns an error, and adds
@@ -69,7 +81,9 @@ func (b *Builder) Add(d Doc) error {
 		if e == nil {
 			e = new(encoder)
 			b.terms[strings.Clone(rest[0].Term)] = e
+			b.bytes += termBytes + len(rest[0].Term)
 		}
+		b.bytes += n + 4 // most numbers are a byte or two
 		e.posting(posting{ordinal: d.Ordinal - b.low, tf: uint32(n), length: uint32(d.Length)})
 		previous := 0
 		for _, t := range rest[:n] {
@@ -81,14 +95,28 @@ func (b *Builder) Add(d Doc) error {
 	return nil
 }
 
+// Source returns what was added, as a source for [Merge], and empties the
+// builder. Each block is made when it is yielded: there is never a second copy
+// of the whole.
+func (b *Builder) Source() MergeSource {
+	terms := b.terms
+	s := MergeSource{Low: b.low, High: b.high, Blocks: func(yield func(Block, error) bool) {
+		for _, term := range slices.Sorted(maps.Keys(terms)) {
+			if !yield(terms[term].block(term), nil) {
+				return
+			}
+		}
+	}}
+	*b = Builder{}
+	return s
+}
+
 // Segment returns what was added and empties the builder.
 func (b *Builder) Segment() *Segment {
 	s := &Segment{Low: b.low, High: b.high, Blocks: make([]Block, 0, len(b.terms))}
-	for term, e := range b.terms {
-		s.Blocks = append(s.Blocks, e.block(term))
+	for block := range b.Source().Blocks { // which yields no error
+		s.Blocks = append(s.Blocks, block)
 	}
-	slices.SortFunc(s.Blocks, func(x, y Block) int { return strings.Compare(x.Term, y.Term) })
-	*b = Builder{}
 	return s
 }
 

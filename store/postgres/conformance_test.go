@@ -176,10 +176,20 @@ func by[T any](w walled, items []T, owner func(T) string) *postgres.Store {
 	return w.Store
 }
 
+// TestConformanceSmallStatements runs it with edits that need many statements.
+func TestConformanceSmallStatements(t *testing.T) {
+	t.Parallel()
+	d := newDriver(nil, pgdbm.Config{})
+	d.statementBytes = 500
+	storetest.RunWith(t, d.open, storetest.Options{Reopen: d.reopen, Check: checkOf, Brief: true})
+}
+
 // driver opens stores in databases of their own.
 type driver struct {
 	through func(tb testing.TB, url string) string // a pooler; nil for none
 	pool    pgdbm.Config
+	// statementBytes is how much the statements of an edit carry; 0 means the default.
+	statementBytes int
 }
 
 func newDriver(through func(testing.TB, string) string, pool pgdbm.Config) *driver {
@@ -212,6 +222,9 @@ func (d *driver) connect(tb testing.TB, url string) llmemory.Store {
 			tb.Errorf("close the store: %v", err)
 		}
 	})
+	if d.statementBytes > 0 {
+		postgres.SetStatementBytes(store, d.statementBytes)
+	}
 	return reopenable{store, url}
 }
 

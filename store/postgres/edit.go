@@ -140,17 +140,21 @@ func (e *edit) Leaves(ctx context.Context, p llmemory.LeavesParams) ([]llmemory.
 	return out, translate(e.tx.Run(ctx, &b))
 }
 
+// Put implements [llmemory.Edit].
+func (e *edit) Put(ctx context.Context, p llmemory.PutParams) error {
+	var b pgdbm.Batch
+	b.Queue(e.store.sql.Get("put_pages"), append([]any{p.Owner}, pageColumns(p.Pages)...)...)
+	return translate(e.tx.Run(ctx, &b))
+}
+
 // Generations implements [llmemory.Edit].
 func (e *edit) Generations() []llmemory.Generation { return plainGenerations(e.sets) }
 
-// Commit implements [llmemory.Edit]. Everything travels with the COMMIT in one round trip.
+// Commit implements [llmemory.Edit]. Everything travels with the COMMIT in one round trip, unless it is very much.
 func (e *edit) Commit(ctx context.Context, c llmemory.Changes) (*llmemory.Committed, error) {
 	e.done = true
 	out := &llmemory.Committed{}
-	b, err := e.batch(c, out)
-	if err == nil {
-		err = e.tx.Commit(ctx, b)
-	}
+	err := e.commit(ctx, c, out)
 	if err != nil {
 		_ = e.tx.Rollback(ctx)
 		if len(e.sets) > 0 && pgdbm.IsUndefined(err) {
@@ -159,6 +163,61 @@ func (e *edit) Commit(ctx context.Context, c llmemory.Changes) (*llmemory.Commit
 		return nil, translate(err)
 	}
 	return out, nil
+}
+
+func (e *edit) commit(ctx context.Context, c llmemory.Changes, out *llmemory.Committed) error {
+	for {
+		part, more := split(&c, e.store.statementBytes)
+		b, err := e.batch(part, more, out)
+		if err != nil {
+			return err
+		}
+		if !more {
+			return e.tx.Commit(ctx, b)
+		}
+		if err := e.tx.Run(ctx, b); err != nil {
+			return err
+		}
+	}
+}
+
+// statementBytes is about how much a statement of an edit carries at the most. PostgreSQL refuses messages of a gigabyte, and both
+// ends hold what they send and receive several times over.
+const statementBytes = 32 << 20
+
+// split takes a part that is written at a time off the changes, and tells whether there is more. The last part is the only one with a
+// state. Documents are stored before their chunks, and removed before others of their ids are stored.
+func split(c *llmemory.Changes, most int) (part llmemory.Changes, more bool) {
+	room := most
+	part = llmemory.Changes{Owner: c.Owner, DeleteDocuments: c.DeleteDocuments}
+	c.DeleteDocuments = nil
+	part.Documents = take(&c.Documents, &room, func(d *llmemory.DocumentRecord) int {
+		return 512 + len(d.OriginID) + len(d.Key) + len(d.Name) + len(d.RawMetadata) + len(d.Tail)
+	})
+	size := func(r *llmemory.ChunkRecord) int { return 256 + len(r.Heading) + len(r.Lead) + len(r.Text) }
+	part.DeleteChunks = take(&c.DeleteChunks, &room, func(id *string) int { return 8 + len(*id) })
+	part.UpdateChunks = take(&c.UpdateChunks, &room, size)
+	part.InsertChunks = take(&c.InsertChunks, &room, size)
+	part.SetLengths = take(&c.SetLengths, &room, func(*llmemory.LeafLength) int { return 24 })
+	if len(c.Documents)+len(c.DeleteChunks)+len(c.UpdateChunks)+len(c.InsertChunks)+len(c.SetLengths) > 0 {
+		return part, true
+	}
+	rest := *c
+	rest.DeleteDocuments, rest.Documents, rest.DeleteChunks = part.DeleteDocuments, part.Documents, part.DeleteChunks
+	rest.UpdateChunks, rest.InsertChunks, rest.SetLengths = part.UpdateChunks, part.InsertChunks, part.SetLengths
+	return rest, false
+}
+
+// take takes elements off the front of a list while there is room for their sizes.
+func take[T any](list *[]T, room *int, size func(*T) int) []T {
+	n := 0
+	for n < len(*list) && *room > 0 {
+		*room -= size(&(*list)[n])
+		n++
+	}
+	taken := (*list)[:n]
+	*list = (*list)[n:]
+	return taken
 }
 
 // Rollback implements [llmemory.Edit].
@@ -170,7 +229,8 @@ func (e *edit) Rollback(ctx context.Context) error {
 	return translate(e.tx.Rollback(ctx))
 }
 
-func (e *edit) batch(c llmemory.Changes, out *llmemory.Committed) (*pgdbm.Batch, error) {
+// batch makes the statements of a part of an edit; more parts follow it, or the state ends it.
+func (e *edit) batch(c llmemory.Changes, more bool, out *llmemory.Committed) (*pgdbm.Batch, error) {
 	sql := e.store.sql
 	b := &pgdbm.Batch{}
 	if len(c.DeleteDocuments) > 0 {
@@ -195,6 +255,9 @@ func (e *edit) batch(c llmemory.Changes, out *llmemory.Committed) (*pgdbm.Batch,
 			ordinals[i], lengths[i] = int64(l.Ordinal), int32(l.Length)
 		}
 		b.Queue(sql.Get("set_lengths"), c.Owner, ordinals, lengths)
+	}
+	if more {
+		return b, nil
 	}
 	args, err := ownerArgs(c)
 	if err != nil {
@@ -346,18 +409,26 @@ func insertSegmentArgs(c llmemory.Changes) []any {
 		ids, lows, highs, bytes = make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
 		leaves, counts          = make([]int32, n), make([]int32, n)
 		dead                    = make([][]byte, n)
-		segments                = []int64{}
-		terms                   = []string{}
-		posts, places           = [][]byte{}, [][]byte{}
+		pages                   []llmemory.IndexPage
 	)
 	for i, s := range c.InsertSegments {
 		ids[i], lows[i], highs[i], bytes[i] = s.ID, int64(s.Low), int64(s.High), s.Bytes
 		leaves[i], counts[i], dead[i] = int32(s.Leaves), int32(s.DeadCount), s.Dead
 		for _, p := range s.Pages {
-			segments, terms, posts, places = append(segments, s.ID), append(terms, p.First), append(posts, p.Postings), append(places, p.Positions)
+			p.Segment = s.ID
+			pages = append(pages, p)
 		}
 	}
-	return []any{ids, lows, highs, leaves, bytes, counts, dead, segments, terms, posts, places}
+	return append([]any{ids, lows, highs, leaves, bytes, counts, dead}, pageColumns(pages)...)
+}
+
+func pageColumns(pages []llmemory.IndexPage) []any {
+	n := len(pages)
+	segments, terms, posts, places := make([]int64, n), make([]string, n), make([][]byte, n), make([][]byte, n)
+	for i, p := range pages {
+		segments[i], terms[i], posts[i], places[i] = p.Segment, p.First, p.Postings, p.Positions
+	}
+	return []any{segments, terms, posts, places}
 }
 
 func changeSegmentArgs(c llmemory.Changes) []any {

@@ -318,13 +318,14 @@ func calls(db *pgdbm.DB) []call {
 			_, err = view.Hits(ctx, llmemory.HitsParams{Owner: "o", Ordinals: []uint64{0}, Groups: []int{0}, Limit: 1})
 			return errors.Join(err, view.Close(ctx))
 		}},
-		{"Store.Edit, Edit.Load, Edit.Leaves, Edit.Rollback", func(ctx context.Context) (err error) {
+		{"Store.Edit, Edit.Load, Edit.Leaves, Edit.Put, Edit.Rollback", func(ctx context.Context) (err error) {
 			if edit, err = store.Edit(ctx, llmemory.EditParams{Owner: "o", Where: &llmemory.Where{}}); err != nil {
 				return err
 			}
 			_, err = edit.Leaves(ctx, llmemory.LeavesParams{Owner: "o", After: -1, Limit: 10})
 			loaded, err2 := edit.Load(ctx, llmemory.LoadParams{Owner: "o", Segments: []int64{edit.Segments()[0].ID}})
-			return errors.Join(err, counts("segments", len(loaded), 1, err2), edit.Rollback(ctx))
+			err3 := edit.Put(ctx, llmemory.PutParams{Owner: "o", Pages: []llmemory.IndexPage{{Segment: 1 << 40, First: "en:x", Postings: []byte{}, Positions: []byte{}}}})
+			return errors.Join(err, counts("segments", len(loaded), 1, err2), err3, edit.Rollback(ctx))
 		}},
 		{"Edit.Commit", func(ctx context.Context) (err error) {
 			if edit, err = store.Edit(ctx, llmemory.EditParams{Owner: "o"}); err != nil {

@@ -75,6 +75,8 @@ type Store struct {
 
 	indexFrom  int // 0 if it depends on the dimensions
 	maxIndexes int
+
+	statementBytes int // see the constant
 }
 
 var (
@@ -147,6 +149,7 @@ func start(ctx context.Context, db *pgdbm.DB, m *pgdbm.Migrator, o Options) (*St
 	s := &Store{
 		db: db, sql: sql, shared: &shared{}, closed: new(atomic.Bool),
 		indexFrom: max(o.IndexFrom, 0), maxIndexes: max(cmp.Or(o.MaxIndexes, DefaultMaxIndexes), 0),
+		statementBytes: statementBytes,
 	}
 	s.shared.secured.Store(secured)
 	if len(o.ReadURLs) > 0 {

@@ -177,6 +177,26 @@ func TestAddStatements(t *testing.T) {
 	}
 }
 
+// What is too much for a statement is sent in several, one after the other.
+func TestManyStatements(t *testing.T) {
+	t.Parallel()
+	mem, store, c := openTraced(t)
+	postgres.SetStatementBytes(store, 4<<10)
+	ws := mem.Owner("o")
+	for _, text := range []string{numbered(100, "alpha line%d"), numbered(100, "beta line%d")} {
+		c.measure(t, func() error {
+			_, err := ws.Add(t.Context(), llmemory.Document{Key: "k", Language: "en", Content: text})
+			return err
+		})
+		if c.trips < 8 || c.trips > 20 {
+			t.Errorf("%d statements in %d round trips for about 30 kB in parts of 4 kB", c.statements, c.trips)
+		}
+		if err := checkStored(t.Context(), store); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestSearchRoundTrips counts how often a search waits for the database: three times at most, but for two cases that take one more.
 func TestSearchRoundTrips(t *testing.T) {
 	t.Parallel()

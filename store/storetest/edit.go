@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,6 +22,7 @@ func (s *suite) editCases() []testCase {
 		{name: "Selection", run: s.testSelection},
 		{name: "Commit", run: s.testCommit},
 		{name: "Update", run: s.testUpdate},
+		{name: "Put", run: s.testPut},
 		{name: "RemovalsFirst", run: s.testRemovalsFirst},
 		{name: "Atomic", run: s.testAtomic},
 		{name: "Load", run: s.testLoad},
@@ -198,6 +200,48 @@ func (s *suite) testCommit(t *testing.T) {
 		t.Errorf("state (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff(want.InsertSegments, r.Segments, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("segments (-want +got):\n%s", diff)
+	}
+}
+
+// testPut writes the pages of a segment ahead of the commit, in two goes.
+func (s *suite) testPut(t *testing.T) {
+	owner := t.Name()
+	terms := []string{strings.Repeat("a", 1000), strings.Repeat("b", 1000), strings.Repeat("c", 1000)}
+	want := handmade(t, owner, "k", terms...)
+	pages := want.InsertSegments[0].Pages
+	if len(pages) < 3 {
+		t.Fatalf("%d pages", len(pages))
+	}
+	ahead := want
+	ahead.InsertSegments = slices.Clone(want.InsertSegments)
+	ahead.InsertSegments[0].Pages = pages[2:]
+	for _, last := range []bool{false, true} { // a rollback leaves nothing in the way
+		edit := openEdit(t, s.shared, llmemory.EditParams{Owner: owner})
+		for i := range 2 {
+			if err := edit.Put(t.Context(), llmemory.PutParams{Owner: owner, Pages: pages[i : i+1]}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !s.OneTransaction {
+			if r := read(t, s.shared, llmemory.PostingsParams{Owner: owner, Terms: []string{"en:x", "en:" + terms[0]}}); len(r.Segments) > 0 {
+				t.Errorf("seen before the commit: %+v", r.Segments)
+			}
+		}
+		end := edit.Rollback
+		if last {
+			end = func(ctx context.Context) error {
+				_, err := edit.Commit(ctx, ahead)
+				return err
+			}
+		}
+		if err := end(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	edit := openEdit(t, s.shared, llmemory.EditParams{Owner: owner})
+	loaded := must(edit.Load(t.Context(), llmemory.LoadParams{Owner: owner, Segments: []int64{1}}))(t)
+	if diff := cmp.Diff(want.InsertSegments, loaded, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("segments (-want +got):\n%s", diff)
 	}
 }

@@ -202,6 +202,15 @@ func probes() map[string]func(t *testing.T, x *tenants) (any, error) {
 		"Edit.Leaves": func(t *testing.T, x *tenants) (any, error) {
 			return x.edit(t).Leaves(t.Context(), llmemory.LeavesParams{Owner: x.stranger, After: -1, Limit: 100})
 		},
+		"Edit.Put": func(t *testing.T, x *tenants) (any, error) {
+			edit := x.edit(t)
+			p := llmemory.PutParams{Owner: x.stranger, Pages: []llmemory.IndexPage{{Segment: x.segments[0], First: "en:a", Postings: []byte{1}, Positions: []byte{1}}}}
+			if err := edit.Put(t.Context(), p); err != nil {
+				return nil, err
+			}
+			_, err := edit.Commit(t.Context(), llmemory.Changes{Owner: x.stranger, State: llmemory.OwnerState{Analysis: analysis.Version}})
+			return nil, err
+		},
 		"Edit.Commit": func(t *testing.T, x *tenants) (any, error) {
 			c := llmemory.Changes{Owner: x.stranger, DeleteDocuments: []string{x.document.ID}, DeleteSegments: x.segments[1:],
 				DeadSegments: []llmemory.Segment{{ID: x.segments[0], Dead: []byte{1}, DeadCount: 1}}, State: llmemory.OwnerState{Analysis: analysis.Version}}

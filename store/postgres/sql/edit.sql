@@ -181,6 +181,10 @@ UPDATE {{tables.document_owners}} SET
     languages = $8::jsonb, merge_due = $9
 WHERE owner_id = $1;
 
+-- name: put_pages
+INSERT INTO {{tables.text_postings}} (owner_id, segment_id, first_term, postings, positions)
+SELECT $1, * FROM unnest($2::bigint[], $3::text[], $4::bytea[], $5::bytea[]);
+
 -- name: change_index
 -- insert_index, after removing segments with their pages, updating dead sets, and removing the jobs of ordinals that go out of use,
 -- those of all generations. A worker that holds a job's row is waited for, and the vector it leaves is seen by the next statement:
