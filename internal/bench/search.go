@@ -18,10 +18,13 @@ import (
 )
 
 // shares are the owners that are searched, by their part of the table. What is left belongs to a hundred others.
-var shares = []struct {
+var shares = []share{{"0.1 %", .001}, {"5 %", .05}, {"20 %", .2}, {"60 %", .6}}
+
+// share is an owner's part of a table.
+type share struct {
 	name string
 	part float64
-}{{"0.1 %", .001}, {"5 %", .05}, {"20 %", .2}, {"60 %", .6}}
+}
 
 // What PostgreSQL's own search may take. With many rows of an owner each question takes seconds.
 const (
@@ -59,21 +62,20 @@ type owner struct {
 	row         string
 }
 
-// owners divides so many chunks.
-func owners(size int) []*owner {
-	var list []*owner
+// divide gives so many chunks to owners of given shares and, evenly, to others, which have no share.
+func divide[T any](size int, shares []share, others int, owner func(name, share string, chunks int) T) (list []T) {
 	rest := size
 	for _, s := range shares {
-		o := &owner{name: "owner " + s.name, share: s.name, chunks: int(float64(size) * s.part), reference: newReference()}
-		rest -= o.chunks
-		list = append(list, o)
+		n := int(float64(size) * s.part)
+		rest -= n
+		list = append(list, owner("owner "+s.name, s.name, n))
 	}
-	for i := range 100 {
-		n := rest / 100
-		if i < rest%100 {
+	for i := range others {
+		n := rest / others
+		if i < rest%others {
 			n++
 		}
-		list = append(list, &owner{name: fmt.Sprint("other ", i), chunks: n})
+		list = append(list, owner(fmt.Sprint("other ", i), "", n))
 	}
 	return list
 }
@@ -89,7 +91,13 @@ func (b *bench) searchSize(ctx context.Context, size int) error {
 	if _, err := db.Exec(ctx, `CREATE UNLOGGED TABLE plain (owner text, body text, tsv tsvector GENERATED ALWAYS AS (to_tsvector('english', body)) STORED)`); err != nil {
 		return err
 	}
-	list := owners(size)
+	list := divide(size, shares, 100, func(name, share string, chunks int) *owner {
+		o := &owner{name: name, share: share, chunks: chunks}
+		if share != "" {
+			o.reference = newReference()
+		}
+		return o
+	})
 	raw, err := b.load(ctx, mem, db, size, list)
 	if err != nil {
 		return err

@@ -25,10 +25,7 @@ import (
 )
 
 // vectorShares are the owners that are searched by vector, by their part of the table. What is left belongs to fifty others.
-var vectorShares = []struct {
-	name string
-	part float64
-}{{"0.05 %", .0005}, {"1 %", .01}, {"5 %", .05}, {"10 %", .1}, {"20 %", .2}, {"60 %", .6}}
+var vectorShares = []share{{"0.05 %", .0005}, {"1 %", .01}, {"5 %", .05}, {"10 %", .1}, {"20 %", .2}, {"60 %", .6}}
 
 const (
 	vectorDimensions = 384
@@ -50,24 +47,6 @@ type vectorOwner struct {
 	questions   []string
 	queries     [][]float32
 	row         string
-}
-
-func vectorOwners(size int) []*vectorOwner {
-	var list []*vectorOwner
-	rest := size
-	for _, s := range vectorShares {
-		o := &vectorOwner{name: "owner " + s.name, share: s.name, chunks: int(float64(size) * s.part), searched: true}
-		rest -= o.chunks
-		list = append(list, o)
-	}
-	for i := range 50 {
-		n := rest / 50
-		if i < rest%50 {
-			n++
-		}
-		list = append(list, &vectorOwner{name: fmt.Sprint("other ", i), chunks: n})
-	}
-	return list
 }
 
 // drawn is an embedder that knows which vector was drawn for which text, and takes no time over it.
@@ -133,7 +112,9 @@ func (b *bench) vectorSize(ctx context.Context, size int) (crowds []string, err 
 		return nil, err
 	}
 	defer o.close()
-	list := vectorOwners(size)
+	list := divide(size, vectorShares, 50, func(name, share string, chunks int) *vectorOwner {
+		return &vectorOwner{name: name, share: share, chunks: chunks, searched: share != ""}
+	})
 	if err := b.loadVectors(ctx, o.mem, embedder, size, list); err != nil {
 		return nil, err
 	}
