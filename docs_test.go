@@ -23,7 +23,7 @@ import (
 var update = flag.Bool("update", false, "write what the commands print now into the documents")
 
 // documents are the files for people whose promises are checked.
-var documents = []string{"README.md", "docs/architecture.md", "docs/embeddings.md", "docs/rough-edges.md", "CHANGELOG.md", "CONTRIBUTING.md"}
+var documents = []string{"README.md", "docs/architecture.md", "docs/embeddings.md", "docs/scaling.md", "docs/rough-edges.md", "CHANGELOG.md", "CONTRIBUTING.md"}
 
 // block is a fenced block of a document: lines[from:to] are between the fences.
 type block struct {
@@ -150,6 +150,24 @@ func TestCommandsInEmbeddings(t *testing.T) {
 	checkCommands(t, "docs/embeddings.md", bin, "OPENAI_BASE_URL="+strings.TrimSpace(url), "LLMEMORY_EMBEDDER=openai:all-minilm")
 }
 
+// And those in the document on scaling, with a primary, a replica and the roles that it makes.
+func TestCommandsInScaling(t *testing.T) {
+	t.Parallel()
+	primary, err := pgtest.Start(t.Context(), pgtest.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = primary.Close() })
+	replica, err := primary.Replica(t.Context(), pgtest.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = replica.Close() })
+	as := func(role string) string { return strings.Replace(primary.URL(), "//postgres@", "//"+role+"@", 1) }
+	checkCommands(t, "docs/scaling.md", buildCommand(t), "LLMEMORY_DB="+primary.URL(), "LLMEMORY_READ_URLS="+replica.URL(),
+		"APP_DB="+as("app"), "WORKER_DB="+as("worker"))
+}
+
 // checkCommands runs the commands of a document one after the other.
 func checkCommands(t *testing.T, name, bin string, variables ...string) {
 	t.Helper()
@@ -185,9 +203,13 @@ func checkCommands(t *testing.T, name, bin string, variables ...string) {
 				t.Fatalf("%s:%d: output without a command", name, i+1)
 			}
 			start := i
-			for i++; i < b.to && !strings.HasPrefix(lines[i], "$ "); i++ {
+			for i++; i < b.to && strings.HasPrefix(lines[i], "> "); i++ {
+				command += "\n" + strings.TrimPrefix(lines[i], "> ")
 			}
-			want, got := lines[start+1:i], run(command)
+			output := i
+			for ; i < b.to && !strings.HasPrefix(lines[i], "$ "); i++ {
+			}
+			want, got := lines[output:i], run(command)
 			commands++
 			if !slices.EqualFunc(want, got, like) {
 				if !*update {
@@ -195,7 +217,7 @@ func checkCommands(t *testing.T, name, bin string, variables ...string) {
 				}
 				want = got
 			}
-			rewritten = append(append(rewritten, lines[start]), want...)
+			rewritten = append(append(rewritten, lines[start:output]...), want...)
 		}
 	}
 	if commands == 0 {

@@ -199,7 +199,11 @@ func examineRights(ctx context.Context, db *pgdbm.DB) check {
 	c := check{Name: "rights", Status: checkOK, Detail: "this role may read and write the tables"}
 	rows, err := db.Query(ctx, `SELECT want.name, c.oid IS NOT NULL, coalesce(has_table_privilege(c.oid, 'SELECT')
 			AND has_table_privilege(c.oid, 'INSERT') AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE'), false)
-		FROM pg_catalog.unnest($2::text[]) AS want (name)
+		FROM (
+			SELECT name FROM pg_catalog.unnest($2::text[]) AS ours (name)
+			UNION SELECT relname::text FROM pg_catalog.pg_class WHERE relname ~ '^embeddings_[0-9]+$' AND relkind IN ('r', 'p')
+				AND relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1)
+		) AS want
 		LEFT JOIN pg_catalog.pg_class c ON c.relname = want.name
 			AND c.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1)
 		ORDER BY 1`, db.SchemaName(), tables)

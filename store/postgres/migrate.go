@@ -137,7 +137,7 @@ DECLARE
 BEGIN
     FOR place IN -- vectors that there are already
         SELECT c.oid::regclass FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname = %[1]s AND c.relname ~ '^embeddings_[0-9]+$' AND c.relkind = 'r'
+        WHERE n.nspname = %[1]s AND c.relname ~ '^embeddings_[0-9]+$' AND c.relkind IN ('r', 'p')
     LOOP
         EXECUTE pg_catalog.format('GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE %%s TO %%s', place, %[2]s);
     END LOOP;

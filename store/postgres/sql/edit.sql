@@ -219,7 +219,8 @@ UPDATE {{tables.document_owners}} SET
 WHERE owner_id = $1;
 
 -- name: drop_vectors
-DELETE FROM {{tables.embeddings}} WHERE ctid = ANY (ARRAY(
+-- The place of a row counts within its partition only, hence the owner, put so that no index is chosen for it.
+DELETE FROM {{tables.embeddings}} WHERE owner_id || '' = $1 AND ctid = ANY (ARRAY(
     SELECT e.ctid
     FROM pg_catalog.unnest($2::bigint[]) AS w (ordinal)
     CROSS JOIN LATERAL (
@@ -240,7 +241,7 @@ WITH leaf AS MATERIALIZED (
         WHERE owner_id = $1 AND input_hash >= v.hash AND input_hash <= v.hash ORDER BY input_hash LIMIT 1
     ) k ON true
 ), gone AS (
-    DELETE FROM {{tables.embeddings}} WHERE ctid = ANY (ARRAY(
+    DELETE FROM {{tables.embeddings}} WHERE owner_id || '' = $1 AND ctid = ANY (ARRAY(
         SELECT e.ctid
         FROM pg_catalog.unnest($2::bigint[]) AS w (ordinal)
         CROSS JOIN LATERAL (

@@ -4,7 +4,7 @@
 -- These tables, and whether row-level security is forced on them.
 SELECT c.relname::text, c.relrowsecurity AND c.relforcerowsecurity
 FROM pg_catalog.pg_class c
-WHERE c.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1) AND c.relkind = 'r'
+WHERE c.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1) AND c.relkind IN ('r', 'p')
   AND (c.relname = ANY ($2::text[]) OR EXISTS (
       SELECT FROM {{tables.embedding_generations}} g WHERE c.relname = 'embeddings_' || g.generation::text))
 ORDER BY 1;
