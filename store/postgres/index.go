@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"math"
 
 	"github.com/llmemory/llmemory"
 	"github.com/llmemory/llmemory/internal/sqlfile"
@@ -23,7 +24,7 @@ type indexing struct {
 	order string // the order of a search, in which $2 is the question
 	// connections is how many neighbours a vector has in the graph, and effort how many were looked at to find them.
 	connections, effort int
-	// look is how many vectors a search looks at to find the best few.
+	// look is how many vectors a search looks at to find the best few, of up to [lookedAmong].
 	look int
 	// rescore is how many times as many as asked for are fetched, to be ordered exactly.
 	rescore int
@@ -53,11 +54,16 @@ func (g generation) indexing() indexing {
 	return i
 }
 
-// reach returns how far a search for so many looks, and how many it fetches to order them exactly.
-func (i indexing) reach(limit int) (look, fetch int) {
+// lookedAmong is up to how many vectors an owner may have to be searched without looking further.
+const lookedAmong = 25_000
+
+// reach returns how far a search for so many looks, and how many it fetches to order them exactly. It must look further where there
+// are more vectors: topics are crowds with few ways between them, and it may begin in the wrong one.
+func (i indexing) reach(limit int, vectors int64) (look, fetch int) {
 	const most = 1000 // that pgvector lets be asked for
 	fetch = i.rescore * max(limit, 20)
-	return min(max(i.look, fetch), most), fetch
+	look = int(float64(i.look) * math.Sqrt(max(1, float64(vectors)/lookedAmong)))
+	return min(max(look, fetch), most), fetch
 }
 
 // memory returns what building an index of so many vectors takes, in bytes: each with its neighbours, and a little for the rest.

@@ -94,7 +94,7 @@ func (s *Store) exactly(g generation, owner string, query []float32, p *llmemory
 // indexed returns the statement that goes through the owner's index.
 func (s *Store) indexed(g generation, index, owner string, query []float32, p *llmemory.VectorParams, where llmemory.Where) (statement, error) {
 	i := g.indexing()
-	reach, fetch := i.reach(p.Limit)
+	reach, fetch := i.reach(p.Limit, p.Rows)
 	name, plan, among := "nearest_index", "index "+index, ""
 	args := []any{owner, query, int64(p.Limit), int64(fetch)}
 	if p.Among != nil {

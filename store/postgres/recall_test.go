@@ -60,8 +60,7 @@ func TestRecall(t *testing.T) {
 		c.remove(t, o, func(n int) bool { return n/4%10 >= 3 })
 	}
 	c.recall(t, "30 % deleted")
-	_, err = c.store.DB().Exec(t.Context(), onGeneration(`VACUUM ANALYZE {{tables.embeddings}}`, c.generation))
-	must(t, err)
+	run(t, observer(t, c.url), `VACUUM ANALYZE public.embeddings_1`)
 	c.open(t, o)
 	c.recall(t, "30 % deleted, after vacuum, in a new pool")
 

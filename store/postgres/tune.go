@@ -118,8 +118,7 @@ func (s *Store) Tune(ctx context.Context, p llmemory.TuneParams) (done bool, err
 	case o == nil || building:
 		return true, nil
 	case !may:
-		return false, &llmemory.UnavailableError{What: "indexes of vectors",
-			Err: errors.New("this role may not make them; run `llmemory embed` or Memory.Run as the owner of the schema's tables")}
+		return false, mayNotIndex(errors.New("this role may not make them"))
 	}
 	name := indexName(g.ID, o.id)
 	token, err := s.claimIndex(ctx, g, o.id, name)
@@ -127,7 +126,16 @@ func (s *Store) Tune(ctx context.Context, p llmemory.TuneParams) (done bool, err
 		return true, translate(err)
 	}
 	w := &indexWork{store: s, generation: g, owner: *o, name: name, token: token, memory: granted}
-	return false, translate(w.run(ctx))
+	err = w.run(ctx)
+	if pgdbm.IsPrivilege(err) {
+		err = mayNotIndex(err)
+	}
+	return false, translate(err)
+}
+
+func mayNotIndex(err error) error {
+	return &llmemory.UnavailableError{What: "indexes of vectors",
+		Err: fmt.Errorf("%w; run `llmemory embed` or Memory.Run as the owner of the schema's tables", err)}
 }
 
 // claimIndex takes an owner's index out of use. It returns "" if that is not possible now.
