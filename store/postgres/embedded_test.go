@@ -86,23 +86,29 @@ func embedInput(name, heading, text string) string {
 
 // checkVectors checks that every vector of a generation is that of its leaf's text, and returns how many there are.
 func checkVectors(ctx context.Context, db pgdbm.Querier, g llmemory.Generation) (n int, err error) {
-	rows, err := db.Query(ctx, onGeneration(`SELECT d.document_name, c.heading, c.content, e.embedding::real[], e.owner_id || ' ' || e.ordinal
-		FROM {{tables.embeddings}} e
-		JOIN {{tables.document_chunks}} c ON c.owner_id = e.owner_id AND c.ordinal = e.ordinal
-		JOIN {{tables.documents}} d ON d.owner_id = c.owner_id AND d.document_id = c.document_id`, g.ID))
-	if err != nil {
-		return 0, err
-	}
-	var name, heading, text, place string
+	const page = 2_000 // to be looked at within the time that a statement may take
+	owner, ordinal := "", int64(-1)
+	var name, heading, text string
 	var vector []float32
 	var faults []error
-	_, err = pgx.ForEachRow(rows, []any{&name, &heading, &text, &vector, &place}, func() error {
-		n++
-		if bad := embedtest.Matches(vector, g.Model.Model, g.Model.PassagePrefix+embedInput(name, heading, text)); bad != nil && len(faults) < 20 {
-			faults = append(faults, fmt.Errorf("leaf %s: %w", place, bad))
+	for more := true; more && err == nil; {
+		rows, failed := db.Query(ctx, onGeneration(`SELECT d.document_name, c.heading, c.content, e.embedding::real[], e.owner_id, e.ordinal
+			FROM (SELECT * FROM {{tables.embeddings}} WHERE (owner_id, ordinal) > ($1, $2) ORDER BY owner_id, ordinal LIMIT $3) e
+			JOIN {{tables.document_chunks}} c ON c.owner_id = e.owner_id AND c.ordinal = e.ordinal
+			JOIN {{tables.documents}} d ON d.owner_id = c.owner_id AND d.document_id = c.document_id
+			ORDER BY e.owner_id, e.ordinal`, g.ID), owner, ordinal, page)
+		if failed != nil {
+			return 0, failed
 		}
-		return nil
-	})
+		more = false
+		_, err = pgx.ForEachRow(rows, []any{&name, &heading, &text, &vector, &owner, &ordinal}, func() error {
+			n, more = n+1, true
+			if bad := embedtest.Matches(vector, g.Model.Model, g.Model.PassagePrefix+embedInput(name, heading, text)); bad != nil && len(faults) < 20 {
+				faults = append(faults, fmt.Errorf("leaf %d of %s: %w", ordinal, owner, bad))
+			}
+			return nil
+		})
+	}
 	return n, errors.Join(append(faults, err)...)
 }
 

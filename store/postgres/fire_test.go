@@ -92,16 +92,10 @@ func (f fireProgram) run() error {
 		return mem.Run(ctx)
 	}
 	for n := f.From; ; n++ {
-		owner, docs, gone := fireStep(n)
-		o := mem.Owner(owner)
-		if gone != "" {
-			_, err = o.Delete(ctx, llmemory.DocumentID(owner, llmemory.Identity{OriginID: "default", Key: gone}))
-		} else {
-			var added []llmemory.Added
-			added, err = o.AddMany(ctx, docs)
-			for _, a := range added {
-				err = errors.Join(err, a.Err)
-			}
+		err := fireWrite(ctx, mem, n)
+		for errors.Is(err, llmemory.ErrUnavailable) || errors.Is(err, llmemory.ErrCommitUnknown) { // as on a machine that is too busy
+			time.Sleep(100 * time.Millisecond)
+			err = fireWrite(ctx, mem, n)
 		}
 		if err == nil {
 			_, err = fmt.Println(n)
@@ -111,6 +105,21 @@ func (f fireProgram) run() error {
 		}
 		time.Sleep(f.Pace)
 	}
+}
+
+// fireWrite does a step.
+func fireWrite(ctx context.Context, mem *llmemory.Memory, n int) error {
+	owner, docs, gone := fireStep(n)
+	o := mem.Owner(owner)
+	if gone != "" {
+		_, err := o.Delete(ctx, llmemory.DocumentID(owner, llmemory.Identity{OriginID: "default", Key: gone}))
+		return err
+	}
+	added, err := o.AddMany(ctx, docs)
+	for _, a := range added {
+		err = errors.Join(err, a.Err)
+	}
+	return err
 }
 
 // fireGroup is how many documents four steps leave.

@@ -462,7 +462,7 @@ func (s *switching) write(ctx context.Context) (changes <-chan int) {
 			if err == nil && n%5 == 4 {
 				_, err = o.Delete(s.Context(), llmemory.DocumentID(o.ID(), llmemory.Identity{OriginID: "default", Key: key}))
 			}
-			if err != nil {
+			if err != nil && !errors.Is(err, llmemory.ErrUnavailable) { // as on a machine that is too busy
 				s.Errorf("change %d: %v", n, err)
 				break
 			}
