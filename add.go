@@ -476,6 +476,7 @@ func (m *Memory) analyse(ctx context.Context, owner string, p *prepared, kept *a
 func (p *prepared) place(pieces []chunk.Piece) error {
 	text := p.content
 	end := 0
+	var headings headingPath
 	for i, piece := range pieces {
 		if piece.Start < 0 || piece.End > len(text) || piece.Start >= piece.End {
 			return fmt.Errorf("chunker: piece %d has the range [%d, %d) in a text of %d bytes", i, piece.Start, piece.End, len(text))
@@ -495,7 +496,7 @@ func (p *prepared) place(pieces []chunk.Piece) error {
 			Chunk: Chunk{
 				Position: len(p.leaves),
 				Start:    piece.Start, End: piece.End,
-				Heading: strings.Join(piece.Heading, " > "),
+				Heading: headings.join(piece.Heading),
 				Tokens:  piece.Tokens,
 				Text:    text[piece.Start:piece.End],
 			},
@@ -512,9 +513,26 @@ func (p *prepared) place(pieces []chunk.Piece) error {
 	return nil
 }
 
+// headingPath joins the headings of pieces that come one after the other: those under the same headings share a string.
+type headingPath struct {
+	path   []string
+	joined string
+}
+
+func (h *headingPath) join(path []string) string {
+	if len(path) == 0 {
+		return ""
+	}
+	if len(h.path) != len(path) || &h.path[0] != &path[0] {
+		h.path, h.joined = path, strings.Join(path, " > ")
+	}
+	return h.joined
+}
+
 // parentRecords returns the records of the parents, and sets the leaves' ParentID.
 func (p *prepared) parentRecords(owner string) []ChunkRecord {
 	var out []ChunkRecord
+	var headings headingPath
 	ids := map[int]string{}
 	seen := map[string]int{}
 	for i, piece := range p.parents {
@@ -527,7 +545,7 @@ func (p *prepared) parentRecords(owner string) []ChunkRecord {
 		ids[i] = id
 		out = append(out, ChunkRecord{Chunk: Chunk{
 			ID: id, DocumentID: p.record.ID, Level: piece.Level, Position: len(out), Start: piece.Start, End: piece.End,
-			Heading: strings.Join(piece.Heading, " > "), Tokens: piece.Tokens,
+			Heading: headings.join(piece.Heading), Tokens: piece.Tokens,
 		}})
 	}
 	for i := range p.leaves {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/llmemory/llmemory"
 	"github.com/llmemory/llmemory/internal/pgproxy"
+	"github.com/llmemory/llmemory/internal/soak"
 	"github.com/llmemory/llmemory/pgdbm/pgtest"
 	"github.com/llmemory/llmemory/store/postgres"
 	"github.com/llmemory/llmemory/store/storetest"
@@ -32,7 +33,7 @@ func bounded(t *testing.T, url string) (store *postgres.Store, small, usual *llm
 	if usual, err = llmemory.New(store, nil); err != nil {
 		t.Fatal(err)
 	}
-	llmemory.SetBounds(small, 20<<10, 200<<10, 16<<10)
+	llmemory.SetBounds(small, 10<<10, 100<<10, 8<<10)
 	return store, small, usual
 }
 
@@ -107,7 +108,7 @@ func TestLargeDocument(t *testing.T) {
 	for i := range 3 { // small segments, which the first of the large ones takes in
 		add(fmt.Sprint(i), words(100, uint64(i)))
 	}
-	text := words(20_000, 10)
+	text := words(8_000, 10)
 	add("k", text+"alpha beta")
 	compare()
 	stats, err := large.Stats(t.Context())
@@ -124,7 +125,7 @@ func TestLargeDocument(t *testing.T) {
 		t.Errorf("%d of %d chunks kept, %d where it is written at once", updated[0].ChunksReused, updated[0].Chunks, updated[1].ChunksReused)
 	}
 	compare()
-	add("k", words(20_000, 11)+"alpha beta")
+	add("k", words(8_000, 11)+"alpha beta")
 	compare()
 	if _, err := small.Maintain(t.Context()); err != nil {
 		t.Fatal(err)
@@ -150,7 +151,7 @@ func TestLargeDocumentIsAtomic(t *testing.T) {
 	defer proxy.Close() //nolint:errcheck // nothing is behind it any more
 	_, mem, _ := bounded(t, through)
 	doc := func(n uint64) llmemory.Document {
-		return llmemory.Document{Key: "k", Language: "en", Content: words(5000, n)}
+		return llmemory.Document{Key: "k", Language: "en", Content: words(2_000, n)}
 	}
 	if _, err := mem.Owner("o").Add(t.Context(), doc(0)); err != nil {
 		t.Fatal(err)
@@ -177,7 +178,7 @@ func TestLargeDocumentIsAtomic(t *testing.T) {
 		return text
 	}
 	stored := uint64(1)
-	for k := 1; k <= messages; k += max(1, messages/25) {
+	for k := 1; k <= messages; k += max(1, messages/soak.Pick(15, messages)) {
 		before := rows()
 		proxy.CutBefore(k)
 		_, err := mem.Owner("o").Add(t.Context(), doc(stored+1))

@@ -55,6 +55,13 @@ var texts = map[string]func(random *rand.Rand, n int) string{
 		i := 0
 		return repeat(n, func(b *strings.Builder) { i++; b.WriteString(strings.Repeat(" ", 2*(i%200)) + "- x\n") })
 	},
+	"under_headings.md": func(random *rand.Rand, n int) string {
+		var b strings.Builder
+		for level := range 6 {
+			fmt.Fprintf(&b, "%s %s\n\n", strings.Repeat("#", level+1), strings.Repeat("Heading ", 31))
+		}
+		return b.String() + strings.Repeat("!", n-b.Len())
+	},
 	"headings.md": func(random *rand.Rand, n int) string {
 		return repeat(n, func(b *strings.Builder) {
 			for level := range 6 {
@@ -91,32 +98,33 @@ func TestLargest(t *testing.T) {
 	const needle = "\n\nneedleword here\n"
 	size := soak.Pick(30<<10, 64<<20) - len(needle)
 	for name, make := range texts {
-		text := make(rand.New(rand.NewPCG(1, 2)), size-2000)
-		text += strings.Repeat(" ", size-len(text)) + needle
-		path := write(t, name, text)
-		started := time.Now()
-		code, stdout, stderr, peak := program("add", "--json", "--owner", name, path)
-		t.Logf("%-16s %s, %d MiB", name, time.Since(started).Round(time.Millisecond), peak>>20)
-		var added addedJSON
-		if code != 0 || json.Unmarshal([]byte(stdout), &added) != nil || added.Status != "created" {
-			t.Errorf("%s: exit code %d: %s%s", name, code, stdout, stderr)
-			continue
-		}
-		if peak > 3<<29 {
-			t.Errorf("%s: %d MiB of memory", name, peak>>20)
-		}
-		if code, stdout, stderr, _ := program("search", "--mode", "text", "--owner", name, "needleword"); code != 0 || !strings.Contains(stdout, added.DocumentID) {
-			t.Errorf("%s: search: exit code %d: %s%s", name, code, stdout, stderr)
-		}
-		if code, stdout, stderr, _ := program("get", "--text", "--owner", name, added.DocumentID); code != 0 || stdout != text {
-			t.Errorf("%s: get: exit code %d, %d of %d bytes: %s", name, code, len(stdout), len(text), stderr)
-		}
-		if code, _, stderr, _ := program("delete", "--owner", name, added.DocumentID); code != 0 {
-			t.Errorf("%s: delete: exit code %d: %s", name, code, stderr)
-		}
-		if err := os.Remove(path); err != nil {
-			t.Fatal(err)
-		}
+		t.Run(name, func(t *testing.T) {
+			text := make(rand.New(rand.NewPCG(1, 2)), size-2000)
+			text += strings.Repeat(" ", size-len(text)) + needle
+			path := write(t, name, text)
+			started := time.Now()
+			code, stdout, stderr, peak := program("add", "--json", "--owner", name, path)
+			t.Logf("%s, %d MiB", time.Since(started).Round(time.Millisecond), peak>>20)
+			var added addedJSON
+			if code != 0 || json.Unmarshal([]byte(stdout), &added) != nil || added.Status != "created" {
+				t.Fatalf("exit code %d: %s%s", code, stdout, stderr)
+			}
+			if peak > 3<<29 {
+				t.Errorf("%d MiB of memory", peak>>20)
+			}
+			if code, stdout, stderr, _ := program("search", "--mode", "text", "--owner", name, "needleword"); code != 0 || !strings.Contains(stdout, added.DocumentID) {
+				t.Errorf("search: exit code %d: %s%s", code, stdout, stderr)
+			}
+			if code, stdout, stderr, _ := program("get", "--text", "--owner", name, added.DocumentID); code != 0 || stdout != text {
+				t.Errorf("get: exit code %d, %d of %d bytes: %s", code, len(stdout), len(text), stderr)
+			}
+			started = time.Now()
+			code, _, stderr, peak = program("delete", "--owner", name, added.DocumentID)
+			t.Logf("deleted in %s, %d MiB", time.Since(started).Round(time.Millisecond), peak>>20)
+			if code != 0 {
+				t.Errorf("delete: exit code %d: %s", code, stderr)
+			}
+		})
 	}
 	const rows = `SELECT (SELECT count(*) FROM documents) + (SELECT count(*) FROM document_chunks) + (SELECT count(*) FROM text_segments)
 		+ (SELECT count(*) FROM text_postings)`
