@@ -24,6 +24,7 @@ func ExampleConfig_embedder() {
 	server := embedtest.NewServer(embedtest.ServerConfig{Models: map[string]int{"small": 64}})
 	defer server.Close()
 
+	// Ollama: "http://localhost:11434/v1", "all-minilm". OpenAI: an APIKey and nothing else.
 	provider := openai.New(openai.Config{BaseURL: server.URL, Model: "small"})
 	mem, err := llmemory.New(store, &llmemory.Config{Embedder: embedding.Recommended(provider, nil)})
 	if err != nil {

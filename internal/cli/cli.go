@@ -180,12 +180,14 @@ func (a *app) root() *cobra.Command {
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		DisableAutoGenTag: true,
+		Version:           buildVersion(),
 		RunE:              func(*cobra.Command, []string) error { return usagef("name a command") },
 	}
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.SetFlagErrorFunc(flagError)
+	root.SetVersionTemplate("llmemory {{.Version}}\n")
 	flags := root.PersistentFlags()
 	for i := range settings {
 		if s := &settings[i]; s.global() {

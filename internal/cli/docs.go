@@ -129,7 +129,9 @@ func Reference() string {
 	}
 	walk(a.root())
 	b.WriteString("| `completion bash\\|zsh\\|fish\\|powershell` | Print a completion script for the shell |\n")
-	b.WriteString("\n## Settings\n\nA flag comes first, then the environment variable, then the configuration file, then the default.\n\n" +
+	b.WriteString("\n## Settings\n\nA flag comes first, then the environment variable, then the configuration file, then the default.\n" +
+		"A flag that may be repeated has one value on each line of its variable. The configuration file is a JSON object such as\n" +
+		"`{\"db\": \"postgres://localhost/app\", \"limit\": 20, \"type\": [\"markdown\", \"code\"]}`; there is none unless it is named.\n\n" +
 		"| flag | environment | configuration | commands | default | meaning |\n|---|---|---|---|---|---|\n")
 	for _, r := range reference() {
 		key, fallback := "`"+r.key+"`", ""

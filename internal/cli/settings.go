@@ -133,7 +133,7 @@ var settings = []setting{
 		target: func(o *options) any { return &o.limit }},
 	{key: "eval-limit", flag: "limit", arg: "N", commands: []string{"eval"}, fallback: "1000", usage: "passages to rank for each query, 1 to 1000",
 		target: func(o *options) any { return &o.limit }},
-	{key: "candidates", arg: "N", commands: []string{"search", "eval"}, fallback: "0", usage: "passages in each ranking of a hybrid search, 0 for 100 or the limit",
+	{key: "candidates", arg: "N", commands: []string{"search", "eval"}, fallback: "0", usage: "passages in each ranking of a hybrid search, at most 1000; 0 for 100 or the limit",
 		target: func(o *options) any { return &o.candidates }},
 	{key: "fusion", arg: "minmax|rrf|weighted_rrf", commands: []string{"search", "eval"}, fallback: "minmax", usage: "how a hybrid search makes one ranking of two",
 		target: func(o *options) any { return &o.fusion }},

@@ -22,9 +22,8 @@ func (a *app) version(context.Context, []string) error {
 		Commit   string `json:"commit"`
 		Go       string `json:"go"`
 		Platform string `json:"platform"`
-	}{Version: "(unknown)", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	}{Version: buildVersion(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	if info, ok := debug.ReadBuildInfo(); ok {
-		v.Version = info.Main.Version
 		for _, s := range info.Settings {
 			if s.Key == "vcs.revision" {
 				v.Commit = s.Value
@@ -40,4 +39,11 @@ func (a *app) version(context.Context, []string) error {
 	}
 	a.printf("go       %s %s\n", v.Go, v.Platform)
 	return nil
+}
+
+func buildVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return info.Main.Version
+	}
+	return "(unknown)"
 }
