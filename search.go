@@ -348,7 +348,6 @@ func (s *search) ask(ctx context.Context, q *question) (hits []Hit, stale bool, 
 	params := PostingsParams{
 		Owner: s.owner, Terms: terms, Positions: positions, Where: s.options.Where, SelectLimit: selectLimit,
 	}
-	conditions := len(query.Phrases)+len(query.Exclude) > 0
 	nearest := s.nearest(q, facts.leaves, len(query.Exclude) > 0)
 	if seen && params.Where.IsZero() && len(query.Phrases) == 0 {
 		params.Vector = nearest
@@ -367,7 +366,9 @@ func (s *search) ask(ctx context.Context, q *question) (hits []Hit, stale bool, 
 		if found, err = view.Postings(ctx, params); err != nil {
 			return nil, false, err
 		}
-		found.Vector = vector
+		if len(query.Phrases) == 0 { // in the new language a stop word may be none: then the nearest must hold it
+			found.Vector = vector
+		}
 	}
 	s.memory.owners.put(key, ownerFacts{languages: owned, leaves: found.State.Leaves})
 	s.stage("candidates")
@@ -393,7 +394,7 @@ func (s *search) ask(ctx context.Context, q *question) (hits []Hit, stale bool, 
 		s.explanation.Filter = "selective"
 	}
 	var sources []postings.Source
-	if s.options.Mode != ByVector || conditions {
+	if s.options.Mode != ByVector || len(query.Phrases)+len(query.Exclude) > 0 {
 		if sources, err = openSources(found); err != nil {
 			return nil, false, err
 		}

@@ -36,6 +36,7 @@ func (s *suite) vectorCases() []testCase {
 		{name: "Hybrid", run: s.testHybrid},
 		{name: "Degraded", run: s.testDegraded},
 		{name: "Conditions", run: s.testVectorConditions},
+		{name: "NewLanguagePhrase", run: s.testNewLanguagePhrase},
 		{name: "Tenants", run: s.testVectorTenants},
 		{name: "Tune", run: s.testTune},
 		{name: "Estimate", run: s.testEstimate},
@@ -187,6 +188,26 @@ func (s *suite) testActivate(t *testing.T) {
 	}
 	if _, err := m.ActivateGeneration(t.Context(), 999, true); !errors.Is(err, llmemory.ErrNotFound) {
 		t.Errorf("activating what is not there: %v", err)
+	}
+}
+
+// testNewLanguagePhrase has one memory remember an owner's languages, in which a quoted word is a stop word, while another adds one in
+// which it is not: then it is a phrase that must be held.
+func (s *suite) testNewLanguagePhrase(t *testing.T) {
+	for _, mode := range []llmemory.Mode{llmemory.ByVector, llmemory.Hybrid} {
+		owner := fmt.Sprint(t.Name(), " ", mode)
+		reader, writer := embeddingMemory(t, s.shared, s.embedder()).Owner(owner), embeddingMemory(t, s.shared, s.embedder()).Owner(owner)
+		add(t, writer, llmemory.Document{Key: "en", Language: "en", Content: "walking"})
+		ask := func() []llmemory.Hit {
+			return must(reader.Search(t.Context(), `"the"`, &llmemory.SearchOptions{Mode: mode}))(t).Hits
+		}
+		if hits := ask(); len(hits) != 1 {
+			t.Errorf("%s: a stop word in quotes finds %q, want all", mode, texts(hits))
+		}
+		add(t, writer, llmemory.Document{Key: "de", Language: "de", Content: "the Brücke"})
+		if hits := ask(); !slices.Equal(texts(hits), []string{"the Brücke"}) {
+			t.Errorf("%s: the phrase finds %q", mode, texts(hits))
+		}
 	}
 }
 
