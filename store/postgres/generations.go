@@ -357,12 +357,12 @@ type generationWaits struct {
 // lockGeneration locks all generations and looks at one.
 func (s *Store) lockGeneration(ctx context.Context, tx *pgdbm.Tx, id int64) (*generationWaits, error) {
 	var found []generationWaits
-	var b pgdbm.Batch
+	b := s.batch("")
 	b.Queue(s.sql.Get("lock_generation_rows"))
 	b.Queue(s.sql.Get("generation_waits"), id).Rows(collect(&found, func(r pgx.Rows, w *generationWaits) error {
 		return r.Scan(&w.state, &w.backfilled, &w.waiting, &w.others)
 	}))
-	if err := tx.Run(ctx, &b); err != nil {
+	if err := tx.Run(ctx, b); err != nil {
 		return nil, err
 	}
 	if len(found) == 0 {

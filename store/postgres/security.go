@@ -175,10 +175,10 @@ func RowSecurityOf(ctx context.Context, db *pgdbm.DB) (*RowSecurity, error) {
 }
 
 // batch returns a batch of a transaction's first statements. Where row-level security holds, they say first whose rows they are about,
-// until the transaction ends; "" is for what is not about one owner.
+// until the transaction ends; "" is for what is not about one owner. A host's transaction may have been about one before.
 func (s *Store) batch(owner string) *pgdbm.Batch {
 	b := &pgdbm.Batch{}
-	if owner != "" && s.shared.secured.Load() {
+	if (owner != "" || s.joined) && s.shared.secured.Load() {
 		b.Queue(`SELECT pg_catalog.set_config('llmemory.owner', $1, true)`, owner)
 	}
 	return b

@@ -165,6 +165,10 @@ func TestRowSecurity(t *testing.T) {
 				t.Errorf("owner %s finds %d passages in the transaction", owner, len(r.Hits))
 			}
 		}
+		// Work for all owners does not take the last of them for all.
+		if _, err := mem.ActivateGeneration(ctx, 1, true); !errors.Is(err, llmemory.ErrUnavailable) || !strings.Contains(err.Error(), "do it as the worker role") {
+			t.Errorf("ActivateGeneration after work for an owner: %v", err)
+		}
 		return nil
 	}))
 	for _, owner := range []string{"a", "b"} {
