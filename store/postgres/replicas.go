@@ -357,7 +357,7 @@ func (rs *replicas) run(ctx context.Context, r *replica, first bool, b *pgdbm.Ba
 	alive := r.alive
 	r.mu.Unlock()
 	if alive == nil {
-		return fmt.Errorf("%w: it does not answer", errNotUsed)
+		return &llmemory.UnavailableError{What: "replica", Err: fmt.Errorf("%w: it does not answer", errNotUsed)}
 	}
 	var s standing
 	if first {
