@@ -363,3 +363,61 @@ func TestRowSecurityRoundTrips(t *testing.T) {
 		}
 	}
 }
+
+// Unless another is named, the owner of the tables works for all owners. Row-level security is forced on it as on anybody, and it does
+// all the work there is, generations and indexes included.
+func TestRowSecurityOfTheTablesOwner(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	address := pgtest.URL(t)
+	run(t, observer(t, address), "CREATE EXTENSION vector SCHEMA public")
+	keeper := pgtest.Role(t, address, pgtest.RoleOptions{Grants: []string{"CREATE SCHEMA app AUTHORIZATION {role}"}})
+	open := func(url string) *llmemory.Memory {
+		store, err := postgres.Open(ctx, url, &postgres.Options{Schema: "app", IndexFrom: 20})
+		must(t, err)
+		t.Cleanup(func() { closes(t, func() { must(t, store.Close()) }) })
+		mem, err := llmemory.New(store, &llmemory.Config{Chunker: lines, Embedder: embedder(1), Embedders: []embedding.Embedder{embedder(2)}})
+		must(t, err)
+		return mem
+	}
+	work := open(keeper)
+	must(t, postgres.EnableRowSecurity(ctx, openPool(t, keeper).Schema("app"), ""))
+	app := open(pgtest.Role(t, address, pgtest.RoleOptions{Grants: grants("app")}))
+	first, err := work.AddGeneration(ctx, nil, "")
+	must(t, err)
+	for _, owner := range []string{"a", "b"} {
+		_, err := app.Owner(owner).Add(ctx, llmemory.Document{Key: "1", Language: "en", Content: numbered(30, "alpha line%d")})
+		must(t, err)
+	}
+	second, err := work.AddGeneration(ctx, embedder(2), "")
+	must(t, err)
+	progress, err := work.EmbedQueue(ctx, nil)
+	must(t, err)
+	if progress.Embedded != 60 {
+		t.Errorf("%d passages embedded, want 60", progress.Embedded)
+	}
+	for again := true; again; {
+		again, err = work.TuneIndexes(ctx)
+		must(t, err)
+	}
+	_, err = work.Maintain(ctx)
+	must(t, err)
+	for _, g := range []*llmemory.Generation{first, second} {
+		p, err := work.Progress(ctx, g.ID)
+		must(t, err)
+		if p.Vectors != 60 || len(p.Indexes) != 2 {
+			t.Errorf("generation %d has %d vectors and %d indexes, want 60 and 2", g.ID, p.Vectors, len(p.Indexes))
+		}
+	}
+	_, err = work.ActivateGeneration(ctx, second.ID, false)
+	must(t, err)
+	must(t, work.RetireGeneration(ctx, first.ID, false))
+	for range 2 { // the second time through the index
+		r, err := app.Owner("a").Search(ctx, "line7", &llmemory.SearchOptions{Explain: true})
+		must(t, err)
+		if len(r.Degraded) > 0 || len(r.Hits) != 10 || r.Hits[0].Text != "alpha line7" {
+			t.Errorf("degraded: %v, %d hits", r.Degraded, len(r.Hits))
+		}
+		t.Log(r.Explanation.Plan)
+	}
+}
