@@ -182,6 +182,7 @@ func (s *suite) testOddFields(t *testing.T) {
 		"type":      {Content: "text", Type: "novel"},
 		"language":  {Content: "text", Language: "tlh"},
 		"if_exists": {Content: "text", IfExists: "perhaps"},
+		"embed":     {Content: "text", Embed: "perhaps"},
 		"date":      {Content: "text", Date: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)},
 	} {
 		s.refused(t, o, field, func() error { _, err := o.Add(t.Context(), doc); return err })
