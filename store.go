@@ -145,7 +145,8 @@ type ViewParams struct {
 	Owner string
 }
 
-// EditParams are the parameters of [Store.Edit]. At most one of Identities, DocumentIDs and Where selects documents.
+// EditParams are the parameters of [Store.Edit]. At most one of Identities, DocumentIDs and Where selects documents. The chunks of
+// those that are not selected by identity may come without heading and lead: they are to be removed.
 type EditParams struct {
 	Owner       string
 	Identities  []Identity

@@ -40,7 +40,7 @@ LEFT JOIN LATERAL (
     SELECT pg_catalog.array_agg(chunk_id::text), pg_catalog.array_agg(coalesce(parent_id::text, '')), pg_catalog.array_agg(level),
            pg_catalog.array_agg(position), pg_catalog.array_agg(start_byte), pg_catalog.array_agg(end_byte),
            pg_catalog.array_agg(tokens), pg_catalog.array_agg(coalesce(ordinal, 0)), pg_catalog.array_agg(length),
-           pg_catalog.array_agg(input_hash), pg_catalog.array_agg(heading), pg_catalog.array_agg(lead)
+           pg_catalog.array_agg(input_hash), pg_catalog.array_agg(''::text), pg_catalog.array_agg(''::text)
     FROM {{tables.document_chunks}}
     WHERE owner_id = $1 AND document_id = d.document_id
 ) c ON true
@@ -55,7 +55,7 @@ LEFT JOIN LATERAL (
     SELECT pg_catalog.array_agg(chunk_id::text), pg_catalog.array_agg(coalesce(parent_id::text, '')), pg_catalog.array_agg(level),
            pg_catalog.array_agg(position), pg_catalog.array_agg(start_byte), pg_catalog.array_agg(end_byte),
            pg_catalog.array_agg(tokens), pg_catalog.array_agg(coalesce(ordinal, 0)), pg_catalog.array_agg(length),
-           pg_catalog.array_agg(input_hash), pg_catalog.array_agg(heading), pg_catalog.array_agg(lead)
+           pg_catalog.array_agg(input_hash), pg_catalog.array_agg(''::text), pg_catalog.array_agg(''::text)
     FROM {{tables.document_chunks}}
     WHERE owner_id = $1 AND document_id = d.document_id
 ) c ON true
