@@ -19,6 +19,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/llmemory/llmemory"
+	"github.com/llmemory/llmemory/embedding/embedtest"
 	"github.com/llmemory/llmemory/extract"
 	"github.com/llmemory/llmemory/pgdbm"
 	"github.com/llmemory/llmemory/pgdbm/pgtest"
@@ -446,5 +447,33 @@ func TestGrantedRole(t *testing.T) {
 	code, stdout, _ = run(t, granted, "doctor", "--schema", "other")
 	if code != 1 || !strings.Contains(stdout, `"other" does not exist, and this role may not create it`) {
 		t.Errorf("doctor without a schema: exit code %d: %s", code, stdout)
+	}
+}
+
+// Behind row-level security a role may not count what all owners have. Nothing is wrong with that.
+func TestDoctorBehindRowSecurity(t *testing.T) {
+	t.Parallel()
+	url := pgtest.URL(t)
+	server := embedtest.NewServer(embedtest.ServerConfig{Models: map[string]int{"small": 64, "large": 96}})
+	defer server.Close()
+	embedder := []string{"--openai-base-url", server.URL, "--embedder"}
+	for _, args := range [][]string{
+		append([]string{"add", write(t, "a.txt", "Bread and butter."), "--schema", "app"}, append(embedder, "openai:small")...),
+		{"migrate", "security", "on", "--schema", "app"},
+	} {
+		if code, _, stderr := run(t, url, args...); code != 0 {
+			t.Fatalf("%v: %s", args, stderr)
+		}
+	}
+	_, grants, _ := run(t, url, "migrate", "grants", "--schema", "app", "--role", "ROLE")
+	granted := pgtest.Role(t, url, pgtest.RoleOptions{Grants: []string{strings.NewReplacer(`"ROLE"`, "{role}").Replace(grants)}})
+	for model, want := range map[string]string{
+		"small": "ok    vectors     generation 1, openai:small, 64 dimensions\n",
+		"large": "warn  vectors     generation 1, openai:small, 64 dimensions\n" + strings.Repeat(" ", 18) + "searches go by words with this embedder",
+	} {
+		code, stdout, stderr := run(t, granted, append([]string{"doctor", "--schema", "app"}, append(embedder, "openai:"+model)...)...)
+		if code != 0 || !strings.Contains(stdout, want) {
+			t.Errorf("%s: exit code %d: %s%s", model, code, stdout, stderr)
+		}
 	}
 }

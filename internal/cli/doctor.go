@@ -274,7 +274,7 @@ func (a *app) examineStore(ctx context.Context, db *pgdbm.DB) []check {
 		return []check{{"store", checkFail, err.Error(), ""}}
 	}
 	checks := []check{a.examineIndex(ctx, memory)}
-	if vectors := a.examineVectors(ctx, memory); vectors.Detail != "" {
+	if vectors := a.examineVectors(ctx, db, memory); vectors.Detail != "" {
 		checks = append(checks, vectors)
 	}
 	return append(checks, judgeReplicas(store.Replicas())...)
@@ -385,7 +385,7 @@ func (a *app) examineEmbedder(ctx context.Context) check {
 }
 
 // examineVectors tells what searches by meaning find. Without vectors and without an embedder there is nothing to tell.
-func (a *app) examineVectors(ctx context.Context, memory *llmemory.Memory) check {
+func (a *app) examineVectors(ctx context.Context, db *pgdbm.DB, memory *llmemory.Memory) check {
 	c := check{Name: "vectors", Status: checkOK}
 	fail := func(err error) check { return check{c.Name, checkFail, err.Error(), ""} }
 	e, err := a.embedder()
@@ -405,12 +405,7 @@ func (a *app) examineVectors(ctx context.Context, memory *llmemory.Memory) check
 		return c
 	}
 	g := &generations[at]
-	p, err := memory.Progress(ctx, g.ID)
-	if err != nil {
-		return fail(err)
-	}
-	c.Detail = fmt.Sprintf("generation %d, %s, %d dimensions: %d of %s", g.ID, modelName(g.Model), g.Model.Dimensions, p.Vectors,
-		plural(int(p.Leaves), "passage"))
+	c.Detail = fmt.Sprintf("generation %d, %s, %d dimensions", g.ID, modelName(g.Model), g.Model.Dimensions)
 	switch {
 	case e != nil && (e.Model().Provider != g.Model.Provider || e.Model().Model != g.Model.Model):
 		c.Status = checkWarn
@@ -418,6 +413,17 @@ func (a *app) examineVectors(ctx context.Context, memory *llmemory.Memory) check
 			modelName(g.Model))
 	case e != nil && e.Model().Dimensions != 0 && e.Model().Dimensions != g.Model.Dimensions:
 		c.Status, c.Hint = checkWarn, fmt.Sprintf("searches go by words with this embedder: use --dimensions %d", g.Model.Dimensions)
+	}
+	p, err := memory.Progress(ctx, g.ID)
+	if err != nil {
+		if s, failed := postgres.RowSecurityOf(ctx, db); failed == nil && s.Active && !s.Worker {
+			return c // only workers may count what all owners have
+		}
+		return fail(err)
+	}
+	c.Detail += fmt.Sprintf(": %d of %s", p.Vectors, plural(int(p.Leaves), "passage"))
+	switch {
+	case c.Status == checkWarn: // nothing matters more
 	case p.Dead > 0:
 		c.Status, c.Hint = checkWarn, fmt.Sprintf("%s could not be embedded: \"llmemory queue\" tells why", plural(int(p.Dead), "passage"))
 	case p.Vectors < p.Leaves:
