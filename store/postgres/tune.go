@@ -263,7 +263,7 @@ func (w *indexWork) do(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if exists, valid, err = w.state(ctx); err == nil && !valid {
+	if _, valid, err = w.state(ctx); err == nil && !valid {
 		err = fmt.Errorf("the index %s is not valid after it was built", w.name)
 	}
 	return err
