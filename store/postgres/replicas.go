@@ -43,8 +43,9 @@ type replicas struct {
 	stopped chan struct{}
 
 	mu     sync.Mutex
-	marks  []mark // ascending
-	silent bool   // the primary does not answer
+	home   identity // of the primary, when it answered last
+	marks  []mark   // ascending
+	silent bool     // the primary does not answer
 }
 
 // mark is a position of the primary's log, with the times between which it was known to be there.
@@ -170,9 +171,17 @@ func (rs *replicas) mark(ctx context.Context) {
 		SELECT CASE WHEN flushed % current_setting('wal_block_size')::integer > 0 OR inserted = flushed THEN flushed ELSE -1 END
 		FROM (SELECT pg_wal_lsn_diff(pg_current_wal_flush_lsn(), '0/0')::bigint AS flushed,
 			pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint AS inserted) log) END`, &position)
+	var home identity
+	if err == nil && position != nil {
+		home, err = identify(ctx, &rs.conn, rs.primary)
+	}
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
-	if rs.silent = err != nil || position == nil; rs.silent || *position < 0 {
+	if rs.silent = err != nil || position == nil; rs.silent {
+		return
+	}
+	rs.home = home
+	if *position < 0 {
 		return
 	}
 	n := len(rs.marks)
@@ -284,28 +293,34 @@ func (rs *replicas) examine(ctx context.Context, r *replica) (answered bool, beh
 	return true, behind, err
 }
 
-// related returns an error unless the replica has the cluster and the database of the primary. Where the role may not ask for the
-// cluster, the database must do.
+// identity is what a primary and its replicas have in common.
+type identity struct{ cluster, database string }
+
+// identify asks a server for its identity. Where the role may not ask for the cluster, the database must do.
+func identify(ctx context.Context, l *link, pool *pgdbm.Pool) (id identity, err error) {
+	err = l.ask(ctx, pool, `SELECT system_identifier::text, current_database()::text FROM pg_catalog.pg_control_system()`, &id.cluster, &id.database)
+	if pgdbm.IsPrivilege(err) || pgdbm.IsUndefined(err) {
+		err = l.ask(ctx, pool, `SELECT current_database()::text`, &id.database)
+	}
+	return id, err
+}
+
+// related returns an error unless the replica has the cluster and the database of the primary, which was asked when it answered
+// last.
 func (rs *replicas) related(ctx context.Context, r *replica) error {
-	identity := func(p *pgdbm.Pool) (cluster, database string, err error) {
-		db := p.Schema("pg_catalog")
-		err = db.QueryRow(ctx, `SELECT system_identifier::text, current_database()::text FROM pg_control_system()`).Scan(&cluster, &database)
-		if pgdbm.IsPrivilege(err) || pgdbm.IsUndefined(err) {
-			err = db.QueryRow(ctx, `SELECT current_database()::text`).Scan(&database)
-		}
-		return cluster, database, err
+	rs.mu.Lock()
+	home := rs.home
+	rs.mu.Unlock()
+	if home == (identity{}) {
+		return errors.New("the primary did not answer yet, so it cannot be compared with it")
 	}
-	cluster, database, err := identity(rs.primary)
-	if err != nil {
-		return fmt.Errorf("the primary cannot be compared with it: %w", err)
-	}
-	itsCluster, itsDatabase, err := identity(r.pool)
+	its, err := identify(ctx, &r.conn, r.pool)
 	switch {
 	case err != nil:
 		return err
-	case database != itsDatabase:
-		return fmt.Errorf("its database is %q, the primary's is %q", itsDatabase, database)
-	case cluster != itsCluster:
+	case home.database != its.database:
+		return fmt.Errorf("its database is %q, the primary's is %q", its.database, home.database)
+	case home.cluster != its.cluster:
 		return errors.New("it is a replica of another server")
 	}
 	return nil
