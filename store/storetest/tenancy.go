@@ -188,6 +188,13 @@ func probes() map[string]func(t *testing.T, x *tenants) (any, error) {
 			}
 			return nil, err
 		},
+		"Store.Extend": func(t *testing.T, x *tenants) (any, error) {
+			n, err := x.store.Extend(t.Context(), llmemory.ExtendParams{Owner: x.stranger, Generation: x.generation, Token: unknownID, Lease: time.Minute})
+			if err != nil || n > 0 {
+				return n, err
+			}
+			return nil, nil
+		},
 		"Store.Fail": func(t *testing.T, x *tenants) (any, error) {
 			return nil, x.store.Fail(t.Context(), llmemory.FailParams{Generation: x.generation, Token: unknownID, Items: []llmemory.FailItem{
 				{Owner: x.stranger, Ordinal: x.ordinals[0], Reason: "planted", Tried: true, Dead: true}}})
@@ -247,7 +254,6 @@ var crossing = map[reflect.Type]bool{
 	reflect.TypeFor[llmemory.InputsParams]():             false,
 	reflect.TypeFor[llmemory.BackfillParams]():           false,
 	reflect.TypeFor[llmemory.ClaimParams]():              false,
-	reflect.TypeFor[llmemory.ExtendParams]():             false,
 	reflect.TypeFor[llmemory.TuneParams]():               false,
 	reflect.TypeFor[llmemory.KnownParams]():              true,
 	reflect.TypeFor[llmemory.CompleteParams]():           true,
