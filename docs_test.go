@@ -153,7 +153,8 @@ func TestCommandsInEmbeddings(t *testing.T) {
 // And those in the document on scaling, with a primary, a replica and the roles that it makes.
 func TestCommandsInScaling(t *testing.T) {
 	t.Parallel()
-	primary, err := pgtest.Start(t.Context(), pgtest.Options{})
+	// A replica may lack what was committed without being written to the disk.
+	primary, err := pgtest.Start(t.Context(), pgtest.Options{Settings: map[string]string{"synchronous_commit": "on"}})
 	if err != nil {
 		t.Fatal(err)
 	}

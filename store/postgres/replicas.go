@@ -124,6 +124,11 @@ func watch(ctx context.Context, db *pgdbm.DB, o Options) (*replicas, error) {
 		rs.list = append(rs.list, &replica{name: name, config: c, schema: db.SchemaName(), why: errors.New("it was not looked at yet")})
 	}
 	rs.mark(ctx)
+	// The server writes what it is at several times a second.
+	for tries := 0; tries < 40 && !rs.silent && len(rs.marks) == 0 && ctx.Err() == nil; tries++ {
+		time.Sleep(50 * time.Millisecond)
+		rs.mark(ctx)
+	}
 	rs.look(ctx)
 	ctx, rs.stop = context.WithCancel(context.WithoutCancel(ctx))
 	go func() {
@@ -165,10 +170,13 @@ func (rs *replicas) mark(ctx context.Context) {
 	defer cancel()
 	now := time.Now()
 	// What is flushed is what replicas get. At the border of a page it may be half a record, which they cannot replay before they have
-	// the rest: such a position says nothing.
+	// the rest: such a position says nothing, unless nothing but the header of the next page (24 bytes, 40 at the start of a segment)
+	// comes after it, as is so after a segment was ended early.
 	var position *int64
 	err := rs.conn.ask(ctx, rs.primary, `SELECT CASE WHEN pg_is_in_recovery() THEN NULL ELSE (
-		SELECT CASE WHEN flushed % current_setting('wal_block_size')::integer > 0 OR inserted = flushed THEN flushed ELSE -1 END
+		SELECT CASE WHEN flushed % current_setting('wal_block_size')::integer > 0 OR inserted = flushed
+			OR inserted - flushed = CASE WHEN flushed % pg_size_bytes(current_setting('wal_segment_size')) = 0 THEN 40 ELSE 24 END
+			THEN flushed ELSE -1 END
 		FROM (SELECT pg_wal_lsn_diff(pg_current_wal_flush_lsn(), '0/0')::bigint AS flushed,
 			pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint AS inserted) log) END`, &position)
 	var home identity
