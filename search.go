@@ -130,8 +130,8 @@ const (
 // Search finds the passages that answer a query best. By text, words are ORed and ranked by BM25; by vector, passages are ranked by
 // the cosine similarity of their vectors to the question's; a hybrid search, the default, fuses both. In every mode, "quoted
 // phrases" must occur, -word and -"phrase" must not. Where no passage that Where selects holds the phrases, their words are searched
-// one by one, and Degraded says so. A hybrid search without vectors, for want of an embedder or because it fails, answers by text, and Degraded
-// says so. Nil options mean defaults. Finding nothing is no error.
+// one by one, and Degraded says so. A hybrid search without vectors, for want of an embedder or because it fails, answers by text,
+// and Degraded says so. Nil options mean defaults. Finding nothing is no error.
 //
 // Errors: [*InvalidError], [ErrUnavailable], [ErrClosed], or the context's.
 func (o *Owner) Search(ctx context.Context, query string, opts *SearchOptions) (*Result, error) {

@@ -179,8 +179,10 @@ func (rs *replicas) mark(ctx context.Context) {
 			THEN flushed ELSE -1 END
 		FROM (SELECT pg_wal_lsn_diff(pg_current_wal_flush_lsn(), '0/0')::bigint AS flushed,
 			pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint AS inserted) log) END`, &position)
-	var home identity
-	if err == nil && position != nil {
+	rs.mu.Lock()
+	home, returned := rs.home, rs.silent
+	rs.mu.Unlock()
+	if err == nil && position != nil && (returned || home == (identity{})) {
 		home, err = identify(ctx, &rs.conn, rs.primary)
 	}
 	rs.mu.Lock()
