@@ -13,7 +13,7 @@ import (
 // store/storetest to learn what each sentence below means in practice.
 //
 // Every parameter struct carries the owner, and no method shows, counts or changes a row of another owner, the named exceptions
-// aside ([BacklogParams], which lists owners that need maintenance, and Info). Each method is atomic. Errors wrap one of
+// aside ([BacklogParams], which lists owners that need maintenance, [OwnersParams], which lists all, and Info). Each method is atomic. Errors wrap one of
 // [ErrUnavailable], [ErrCommitUnknown], [ErrClosed], [ErrCorrupt], [ErrNotFound] or the context's error. Methods may be called
 // concurrently.
 type Store interface {
@@ -27,6 +27,9 @@ type Store interface {
 	// List returns a page of the owner's documents that p.Where selects and how many it selects in all. The order is total:
 	// ties are broken by document id.
 	List(ctx context.Context, p ListParams) ([]DocumentRecord, int, error)
+	// DocumentIDs returns up to p.Limit ids of the owner's documents, ascending: the first that come after p.After. Who asks on from
+	// the last id walks over all documents that are there from the beginning to the end, whatever else comes and goes meanwhile.
+	DocumentIDs(ctx context.Context, p DocumentIDsParams) ([]string, error)
 	// Stats counts what the owner has. An unknown owner has nothing, which is no error.
 	Stats(ctx context.Context, p StatsParams) (*StatsRecord, error)
 	// View opens a read snapshot: all its answers show the same instant. It takes no lock that a writer waits for.
@@ -36,6 +39,8 @@ type Store interface {
 	Edit(ctx context.Context, p EditParams) (Edit, error)
 	// Backlog returns up to p.Limit owners whose index could do with maintenance, most urgent first.
 	Backlog(ctx context.Context, p BacklogParams) ([]string, error)
+	// Owners returns up to p.Limit owners that have documents, ascending byte by byte: the first that come after p.After.
+	Owners(ctx context.Context, p OwnersParams) ([]string, error)
 	// Vectors: generations, the queue, the vectors.
 	Vectors
 	// Info describes the store for people: engine, versions, where the tables are.
@@ -134,6 +139,13 @@ type ListParams struct {
 	Limit      int
 }
 
+// DocumentIDsParams are the parameters of [Store.DocumentIDs].
+type DocumentIDsParams struct {
+	Owner string
+	After string // a document id, known or not; "" for the beginning
+	Limit int
+}
+
 // StatsParams are the parameters of [Store.Stats].
 type StatsParams struct {
 	Owner  string
@@ -165,6 +177,13 @@ type EditParams struct {
 type BacklogParams struct {
 	Analysis int // the current analysis version: owners with an older one need re-indexing, owners with MergeDue merging
 	Limit    int
+}
+
+// OwnersParams are the parameters of [Store.Owners]. They name no owner: to know who the owners are is an act of administration,
+// which moves or backs up what all of them have.
+type OwnersParams struct {
+	After string // an owner, known or not; "" for the beginning
+	Limit int
 }
 
 // LoadParams are the parameters of [Edit.Load].
@@ -235,7 +254,8 @@ type OwnerState struct {
 	MergeDue    bool           // segments could do with merging
 }
 
-// DocumentRecord is a stored document with the columns that only this package reads.
+// DocumentRecord is a stored document with the columns that only this package reads. In [Changes], one with CreatedAt comes from
+// another store.
 type DocumentRecord struct {
 	StoredDocument
 	ContentHash []byte // of content, name and pipeline: equal means nothing to index
@@ -318,22 +338,26 @@ type HitRecord struct {
 // may not come back under the same id.
 type Changes struct {
 	Owner           string
-	DeleteDocuments []string         // with their chunks
-	Documents       []DocumentRecord // of version 1: those that are not there yet, or are among DeleteDocuments
-	DeleteChunks    []string
-	UpdateChunks    []ChunkRecord // everything but id, document, level and text
-	InsertChunks    []ChunkRecord
-	DeleteSegments  []int64
-	InsertSegments  []LoadedSegment // with the pages that Put has not written
-	DeadSegments    []Segment       // ID, Dead and DeadCount
-	SetLengths      []LeafLength
+	DeleteDocuments []string // with their chunks
+	// Documents are of version 1 if they are not there yet, or are among DeleteDocuments; the store dates them. One whose CreatedAt
+	// is set keeps that, its UpdatedAt and its version, whatever that is and whether or not there is a document in its place.
+	Documents      []DocumentRecord
+	DeleteChunks   []string
+	UpdateChunks   []ChunkRecord // everything but id, document, level and text
+	InsertChunks   []ChunkRecord
+	DeleteSegments []int64
+	InsertSegments []LoadedSegment // with the pages that Put has not written
+	DeadSegments   []Segment       // ID, Dead and DeadCount
+	SetLengths     []LeafLength
 	// Gone are the ordinals that this edit takes out of use: their vectors and jobs go with it. Queue are those it brings into
 	// use: for each generation, a leaf whose input the owner has a vector of gets a copy, also of one that goes now, and the
-	// others are queued. Lease, if not nil, makes some of these jobs belong to the caller.
-	Gone  []uint64
-	Queue []QueueLeaf
-	Lease *Lease
-	State OwnerState
+	// others are queued. Lease, if not nil, makes some of these jobs belong to the caller. Vectors are those that leaves of Queue
+	// bring along: they are stored before that, as they are.
+	Gone    []uint64
+	Queue   []QueueLeaf
+	Lease   *Lease
+	Vectors []LeafVector
+	State   OwnerState
 }
 
 // LeafLength corrects a leaf's length after a change of the analysis.

@@ -45,6 +45,9 @@ type Vectors interface {
 	// Known returns vectors of this generation that an owner has for these inputs already, so that nobody pays twice for a text.
 	// An owner's vectors are never given to another.
 	Known(ctx context.Context, p KnownParams) ([]KnownVector, error)
+	// Embedded returns the vectors that leaves of the owner have, as they are stored and in no particular order; leaves without one
+	// are absent.
+	Embedded(ctx context.Context, p EmbeddedParams) ([]LeafVector, error)
 	// Complete stores vectors for jobs that p.Token still holds and removes the jobs. What the token has lost, or what has been
 	// deleted or replaced meanwhile, is left out; what a writer is changing at this moment is returned as busy, to be tried again.
 	Complete(ctx context.Context, p CompleteParams) (*CompleteRecord, error)
@@ -206,6 +209,21 @@ type KnownParams struct {
 type KnownVector struct {
 	OwnedInput
 	Vector []float32
+}
+
+// EmbeddedParams are the parameters of [Vectors.Embedded].
+type EmbeddedParams struct {
+	Owner      string
+	Generation int64
+	Ordinals   []uint64
+}
+
+// LeafVector is the vector that a leaf has in a generation.
+type LeafVector struct {
+	Generation int64
+	Ordinal    uint64
+	Hash       []byte // of its input
+	Vector     []float32
 }
 
 // CompleteParams are the parameters of [Vectors.Complete].

@@ -103,6 +103,11 @@ func (w walled) Backlog(ctx context.Context, p llmemory.BacklogParams) ([]string
 	return w.worker.Backlog(ctx, p)
 }
 
+// Owners implements [llmemory.Store].
+func (w walled) Owners(ctx context.Context, p llmemory.OwnersParams) ([]string, error) {
+	return w.worker.Owners(ctx, p)
+}
+
 // AddGeneration implements [llmemory.Store].
 func (w walled) AddGeneration(ctx context.Context, p llmemory.AddGenerationParams) (*llmemory.Generation, error) {
 	return w.keeper.AddGeneration(ctx, p)

@@ -199,12 +199,14 @@ func split(c *llmemory.Changes, most int) (part llmemory.Changes, more bool) {
 	part.UpdateChunks = take(&c.UpdateChunks, &room, size)
 	part.InsertChunks = take(&c.InsertChunks, &room, size)
 	part.SetLengths = take(&c.SetLengths, &room, func(*llmemory.LeafLength) int { return 24 })
-	if len(c.Documents)+len(c.DeleteChunks)+len(c.UpdateChunks)+len(c.InsertChunks)+len(c.SetLengths) > 0 {
+	part.Vectors = take(&c.Vectors, &room, func(v *llmemory.LeafVector) int { return 64 + 4*len(v.Vector) })
+	if len(c.Documents)+len(c.DeleteChunks)+len(c.UpdateChunks)+len(c.InsertChunks)+len(c.SetLengths)+len(c.Vectors) > 0 {
 		return part, true
 	}
 	rest := *c
 	rest.DeleteDocuments, rest.Documents, rest.DeleteChunks = part.DeleteDocuments, part.Documents, part.DeleteChunks
 	rest.UpdateChunks, rest.InsertChunks, rest.SetLengths = part.UpdateChunks, part.InsertChunks, part.SetLengths
+	rest.Vectors = part.Vectors
 	return rest, false
 }
 
@@ -237,11 +239,15 @@ func (e *edit) batch(c llmemory.Changes, more bool, out *llmemory.Committed) (*p
 		b.Queue(sql.Get("delete_documents"), c.Owner, c.DeleteDocuments)
 	}
 	// Each pair is one statement, and the plain insertion, by far the most frequent case, is spared the planning of the rest.
+	dated, documents := partition(c.Documents, func(d *llmemory.DocumentRecord) bool { return !d.CreatedAt.IsZero() })
+	if len(dated) > 0 {
+		b.Queue(sql.Get("restore_documents"), append(documentArgs(c.Owner, dated), datesArgs(dated)...)...)
+	}
 	switch {
-	case slices.ContainsFunc(c.Documents, func(d llmemory.DocumentRecord) bool { return d.Version > 1 }):
-		b.Queue(sql.Get("put_documents"), documentArgs(c.Owner, c.Documents)...)
-	case len(c.Documents) > 0:
-		b.Queue(sql.Get("insert_documents"), documentArgs(c.Owner, c.Documents)...)
+	case slices.ContainsFunc(documents, func(d llmemory.DocumentRecord) bool { return d.Version > 1 }):
+		b.Queue(sql.Get("put_documents"), documentArgs(c.Owner, documents)...)
+	case len(documents) > 0:
+		b.Queue(sql.Get("insert_documents"), documentArgs(c.Owner, documents)...)
 	}
 	switch {
 	case len(c.DeleteChunks)+len(c.UpdateChunks) > 0:
@@ -256,8 +262,8 @@ func (e *edit) batch(c llmemory.Changes, more bool, out *llmemory.Committed) (*p
 		}
 		b.Queue(sql.Get("set_lengths"), c.Owner, ordinals, lengths)
 	}
-	if more {
-		return b, nil
+	if err := e.insertVectors(b, c); err != nil || more {
+		return b, err
 	}
 	args, err := ownerArgs(c)
 	if err != nil {
@@ -274,6 +280,43 @@ func (e *edit) batch(c llmemory.Changes, more bool, out *llmemory.Committed) (*p
 	}
 	e.vectors(b, c, out)
 	return b, nil
+}
+
+// partition returns the elements that are something, and the others.
+func partition[T any](list []T, is func(*T) bool) (those, others []T) {
+	for i := range list {
+		if is(&list[i]) {
+			those = append(those, list[i])
+		} else {
+			others = append(others, list[i])
+		}
+	}
+	return those, others
+}
+
+// insertVectors queues the storing of vectors that leaves bring along, a statement for each generation.
+func (e *edit) insertVectors(b *pgdbm.Batch, c llmemory.Changes) error {
+	rest := c.Vectors
+	for _, g := range e.sets {
+		var mine []llmemory.LeafVector
+		mine, rest = partition(rest, func(v *llmemory.LeafVector) bool { return v.Generation == g.ID })
+		if len(mine) == 0 {
+			continue
+		}
+		n, d := len(mine), g.Model.Dimensions
+		ordinals, hashes, flat := make([]int64, n), make([][]byte, n), make([]float32, 0, n*d)
+		for i, v := range mine {
+			if len(v.Vector) != d {
+				return &llmemory.InvalidError{Field: "vector", Rule: fmt.Sprintf("must have %d dimensions, has %d", d, len(v.Vector))}
+			}
+			ordinals[i], hashes[i], flat = int64(v.Ordinal), v.Hash, append(flat, v.Vector...)
+		}
+		b.Queue(e.store.on(g, "insert_vectors"), c.Owner, ordinals, hashes, flat)
+	}
+	if len(rest) > 0 {
+		return notFound(rest[0].Generation)
+	}
+	return nil
 }
 
 // vectors queues what becomes of vectors, and new jobs. It comes behind change_index, which removes old ones.
@@ -354,6 +397,15 @@ func documentArgs(owner string, docs []llmemory.DocumentRecord) []any {
 		bare[i] = d.NoVectors
 	}
 	return []any{owner, ids, origins, keys, names, kinds, dates, metadata, languages, hashes, bytes, tokens, leaves, tails, bare, versions}
+}
+
+// datesArgs returns the dates that documents bring along.
+func datesArgs(docs []llmemory.DocumentRecord) []any {
+	created, updated := make([]time.Time, len(docs)), make([]time.Time, len(docs))
+	for i, d := range docs {
+		created[i], updated[i] = d.CreatedAt, d.UpdatedAt
+	}
+	return []any{created, updated}
 }
 
 // leafOrdinal returns the ordinal column: -1 stands for null.

@@ -294,6 +294,14 @@ func calls(db *pgdbm.DB) []call {
 			owners, err := store.Backlog(ctx, llmemory.BacklogParams{Analysis: 1 << 20, Limit: 10})
 			return counts("owners", len(owners), 1, err)
 		}},
+		{"Store.DocumentIDs", func(ctx context.Context) error {
+			ids, err := store.DocumentIDs(ctx, llmemory.DocumentIDsParams{Owner: "o", Limit: 10})
+			return counts("documents", len(ids), 10, err)
+		}},
+		{"Store.Owners", func(ctx context.Context) error {
+			owners, err := store.Owners(ctx, llmemory.OwnersParams{Limit: 10})
+			return counts("owners", len(owners), 1, err)
+		}},
 		{"Store.Info", func(ctx context.Context) error { _, err := store.Info(ctx); return err }},
 		{"Store.View, View.Close, not asked", func(ctx context.Context) (err error) {
 			if view, err = store.View(ctx, llmemory.ViewParams{Owner: "o"}); err != nil {
@@ -371,6 +379,10 @@ func calls(db *pgdbm.DB) []call {
 				err = errors.New("nothing was embedded")
 			}
 			return err
+		}},
+		{"Store.Embedded", func(ctx context.Context) error {
+			found, err := store.Embedded(ctx, llmemory.EmbeddedParams{Owner: "o", Generation: generation, Ordinals: []uint64{1 << 40}})
+			return counts("vectors", len(found), 0, err)
 		}},
 		{"Owner.Add with vectors, Edit.Generations", func(ctx context.Context) error {
 			added, err := smart().Owner("o").Add(ctx, llmemory.Document{OriginID: "smart", Name: "smart", Content: "clever river"})

@@ -258,6 +258,32 @@ func (s *Store) Known(ctx context.Context, p llmemory.KnownParams) ([]llmemory.K
 	return out, s.undefined(g.ID, err)
 }
 
+// Embedded implements [llmemory.Store].
+func (s *Store) Embedded(ctx context.Context, p llmemory.EmbeddedParams) ([]llmemory.LeafVector, error) {
+	if len(p.Ordinals) == 0 {
+		return nil, s.check()
+	}
+	g, err := s.generation(ctx, p.Generation)
+	if err != nil {
+		return nil, err
+	}
+	var out []llmemory.LeafVector
+	err = s.read(ctx, p.Owner, func(b *pgdbm.Batch) {
+		out = nil
+		b.Queue(s.on(g, "embedded"), p.Owner, signed(p.Ordinals)).Rows(collect(&out, func(rows pgx.Rows, v *llmemory.LeafVector) error {
+			var ordinal int64
+			var raw []byte
+			if err := rows.Scan(&ordinal, &v.Hash, &raw); err != nil {
+				return err
+			}
+			v.Generation, v.Ordinal = g.ID, uint64(ordinal)
+			v.Vector, err = decodeVector(raw, formOf(g.Model.Dimensions).kind)
+			return err
+		}))
+	})
+	return out, s.undefined(g.ID, err)
+}
+
 // Complete implements [llmemory.Store].
 func (s *Store) Complete(ctx context.Context, p llmemory.CompleteParams) (*llmemory.CompleteRecord, error) {
 	out := &llmemory.CompleteRecord{}

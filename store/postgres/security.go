@@ -17,7 +17,7 @@ import (
 // other's rows. It is off until [EnableRowSecurity] switches it on, for every role but superusers and those with BYPASSRLS.
 //
 // Each transaction then says whose rows it works on, in the round trip of its first statements. One that does not, because its
-// work is for all owners at once, fails, unless the worker role runs it. Such work is: Backlog; Progress, Inputs, ActivateGeneration
+// work is for all owners at once, fails, unless the worker role runs it. Such work is: Backlog and Owners; Progress, Inputs, ActivateGeneration
 // and RetireGeneration; Backfill, Claim and Tune; Known, Complete, Extend and Fail for jobs of several owners. So programs that run
 // [llmemory.Memory.Run] or EmbedQueue, and whoever looks after generations, do so as the worker role.
 

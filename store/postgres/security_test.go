@@ -236,6 +236,10 @@ func crossing(store *postgres.Store, mem *llmemory.Memory) map[string]func(ctx c
 			_, err := store.Backlog(ctx, llmemory.BacklogParams{Limit: 1})
 			return err
 		},
+		"Owners": func(ctx context.Context) error {
+			_, err := store.Owners(ctx, llmemory.OwnersParams{Limit: 1})
+			return err
+		},
 		"Maintain":           func(ctx context.Context) error { _, err := mem.Maintain(ctx); return err },
 		"Progress":           func(ctx context.Context) error { _, err := mem.Progress(ctx, 1); return err },
 		"Inputs":             func(ctx context.Context) error { _, err := mem.Estimate(ctx, nil); return err },

@@ -380,6 +380,21 @@ func (s *Store) List(ctx context.Context, p llmemory.ListParams) ([]llmemory.Doc
 	return docs, int(total), err
 }
 
+// noID comes before every document's id.
+const noID = "00000000-0000-0000-0000-000000000000"
+
+// DocumentIDs implements [llmemory.Store].
+func (s *Store) DocumentIDs(ctx context.Context, p llmemory.DocumentIDsParams) ([]string, error) {
+	var ids []string
+	err := s.readAnywhere(ctx, p.Owner, func(b *pgdbm.Batch) {
+		ids = nil
+		b.Queue(s.sql.Get("document_ids"), p.Owner, cmp.Or(p.After, noID), int64(p.Limit)).Rows(collect(&ids, scanText))
+	})
+	return ids, err
+}
+
+func scanText(rows pgx.Rows, into *string) error { return rows.Scan(into) }
+
 // Stats implements [llmemory.Store].
 func (s *Store) Stats(ctx context.Context, p llmemory.StatsParams) (*llmemory.StatsRecord, error) {
 	var r llmemory.StatsRecord
@@ -407,9 +422,17 @@ func (s *Store) Backlog(ctx context.Context, p llmemory.BacklogParams) ([]string
 	var owners []string
 	err := s.read(ctx, "", func(b *pgdbm.Batch) {
 		owners = nil
-		b.Queue(s.sql.Get("backlog"), int32(p.Analysis), int64(p.Limit)).Rows(collect(&owners, func(r pgx.Rows, o *string) error {
-			return r.Scan(o)
-		}))
+		b.Queue(s.sql.Get("backlog"), int32(p.Analysis), int64(p.Limit)).Rows(collect(&owners, scanText))
+	})
+	return owners, err
+}
+
+// Owners implements [llmemory.Store].
+func (s *Store) Owners(ctx context.Context, p llmemory.OwnersParams) ([]string, error) {
+	var owners []string
+	err := s.read(ctx, "", func(b *pgdbm.Batch) {
+		owners = nil
+		b.Queue(s.sql.Get("owners"), p.After, int64(p.Limit)).Rows(collect(&owners, scanText))
 	})
 	return owners, err
 }

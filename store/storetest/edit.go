@@ -2,7 +2,9 @@ package storetest
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -22,6 +24,8 @@ func (s *suite) editCases() []testCase {
 		{name: "Selection", run: s.testSelection},
 		{name: "Commit", run: s.testCommit},
 		{name: "Update", run: s.testUpdate},
+		{name: "Dated", run: s.testDated},
+		{name: "Vectors", run: s.testEditVectors},
 		{name: "Put", run: s.testPut},
 		{name: "RemovalsFirst", run: s.testRemovalsFirst},
 		{name: "Atomic", run: s.testAtomic},
@@ -297,6 +301,118 @@ func (s *suite) testUpdate(t *testing.T) {
 		if diff := cmp.Diff(want, have); diff != "" {
 			t.Errorf("chunks (-want +got):\n%s", diff)
 		}
+	}
+}
+
+// testDated stores documents that bring their dates and version along, as new ones and over others; the next change is dated by the
+// store again.
+func (s *suite) testDated(t *testing.T) {
+	owner := t.Name()
+	stored := func(id string) *llmemory.DocumentRecord {
+		t.Helper()
+		d, _, err := s.shared.Document(t.Context(), llmemory.DocumentParams{Owner: owner, DocumentID: id})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	commit := func(c llmemory.Changes) {
+		t.Helper()
+		if _, err := openEdit(t, s.shared, llmemory.EditParams{Owner: owner}).Commit(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := handmade(t, owner, "k", "one", "two")
+	plain := c.Documents[0]
+	plain.Key, plain.ID = "plain", llmemory.DocumentID(owner, llmemory.Identity{OriginID: "o", Key: "plain"})
+	d := c.Documents[0]
+	d.Version = 7
+	d.CreatedAt = time.Date(2001, 2, 3, 4, 5, 6, 7000, time.UTC)
+	d.UpdatedAt = time.Date(2002, 3, 4, 5, 6, 7, 8000, time.UTC)
+	c.Documents = []llmemory.DocumentRecord{d, plain}
+	commit(c)
+	same := cmp.Options{cmpopts.IgnoreFields(llmemory.DocumentRecord{}, "RawMetadata")} // stores may write it in another form
+	if diff := cmp.Diff(d, *stored(d.ID), same); diff != "" {
+		t.Errorf("a new document with dates (-want +got):\n%s", diff)
+	}
+	if got := stored(plain.ID); got.Version != 1 || time.Since(got.CreatedAt).Abs() > time.Hour {
+		t.Errorf("one without dates, in the same edit, has version %d, created at %v", got.Version, got.CreatedAt)
+	}
+	d.Version, d.Name, d.Metadata, d.RawMetadata = 3, "older", map[string]any{}, []byte(`{}`)
+	d.CreatedAt, d.UpdatedAt = d.CreatedAt.AddDate(-1, 0, 0), d.UpdatedAt.AddDate(-1, 0, 0)
+	commit(llmemory.Changes{Owner: owner, Documents: []llmemory.DocumentRecord{d}, State: c.State})
+	if diff := cmp.Diff(d, *stored(d.ID), same); diff != "" {
+		t.Errorf("an older version over the stored one (-want +got):\n%s", diff)
+	}
+	next := d
+	next.Version, next.CreatedAt, next.UpdatedAt = 4, time.Time{}, time.Time{}
+	commit(llmemory.Changes{Owner: owner, Documents: []llmemory.DocumentRecord{next}, State: c.State})
+	if got := stored(d.ID); !got.CreatedAt.Equal(d.CreatedAt) || time.Since(got.UpdatedAt).Abs() > time.Hour {
+		t.Errorf("a change after that: created at %v, updated at %v", got.CreatedAt, got.UpdatedAt)
+	}
+}
+
+// testEditVectors has leaves bring their vectors along: they are stored bit for bit, and are not queued.
+func (s *suite) testEditVectors(t *testing.T) {
+	a, b := newWords("a", 16), newWords("b", 24)
+	m := s.fresh(t, a)
+	store := m.Store()
+	first := must(m.AddGeneration(t.Context(), nil, ""))(t)
+	second := must(m.AddGeneration(t.Context(), b, ""))(t)
+	c := handmade(t, "o", "k", "one", "two", "three")
+	odd := []float32{1, -0.1, 1e-7, 0.3333333, 0, 1, -1, 0.5, 0.25, 7, 8, 9, 10, 11, 12, math.Nextafter32(1, 2)}
+	c.Vectors = []llmemory.LeafVector{
+		{Generation: first.ID, Ordinal: 0, Hash: []byte("h0"), Vector: a.vector("one")},
+		{Generation: second.ID, Ordinal: 1, Hash: []byte("h1"), Vector: b.vector("two")},
+		{Generation: first.ID, Ordinal: 1, Hash: []byte("h1"), Vector: odd},
+	}
+	for i := range 3 {
+		c.Queue = append(c.Queue, llmemory.QueueLeaf{Ordinal: uint64(i), Hash: fmt.Appendf(nil, "h%d", i)})
+	}
+	committed := must(openEdit(t, store, llmemory.EditParams{Owner: "o"}).Commit(t.Context(), c))(t)
+	if !slices.Equal(committed.Waiting, []uint64{2}) {
+		t.Errorf("waiting in the active generation: %v, want leaf 2", committed.Waiting)
+	}
+	embedded := func(owner string, generation int64, ordinals ...uint64) []llmemory.LeafVector {
+		t.Helper()
+		got := must(store.Embedded(t.Context(), llmemory.EmbeddedParams{Owner: owner, Generation: generation, Ordinals: ordinals}))(t)
+		slices.SortFunc(got, func(a, b llmemory.LeafVector) int { return int(a.Ordinal) - int(b.Ordinal) })
+		return got
+	}
+	want := []llmemory.LeafVector{c.Vectors[0], c.Vectors[2]}
+	if diff := cmp.Diff(want, embedded("o", first.ID, 2, 1, 99, 0)); diff != "" {
+		t.Errorf("vectors of the first generation (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(c.Vectors[1:2], embedded("o", second.ID, 0, 1, 2)); diff != "" {
+		t.Errorf("vectors of the second generation (-want +got):\n%s", diff)
+	}
+	if got := embedded("o", first.ID, 1); len(got) != 1 || got[0].Ordinal != 1 {
+		t.Errorf("asked for one leaf: %v", got)
+	}
+	if got := embedded("o", first.ID); len(got) != 0 {
+		t.Errorf("asked for no leaf: %v", got)
+	}
+	if got := embedded("p", first.ID, 0, 1, 2); len(got) != 0 {
+		t.Errorf("another owner is told %v", got)
+	}
+	if _, err := store.Embedded(t.Context(), llmemory.EmbeddedParams{Owner: "o", Generation: 999, Ordinals: []uint64{1}}); !errors.Is(err, llmemory.ErrNotFound) {
+		t.Errorf("of an unknown generation: %v, want ErrNotFound", err)
+	}
+	for generation, want := range map[int64]int64{first.ID: 1, second.ID: 2} {
+		if p := must(m.Progress(t.Context(), generation))(t); p.Waiting != want {
+			t.Errorf("generation %d: %d passages wait, want %d", generation, p.Waiting, want)
+		}
+	}
+	// A leaf of the same input gets a copy of what another brought along.
+	next := handmade(t, "o", "copy", "one")
+	next.InsertChunks[1].Ordinal, next.InsertSegments, next.State = 3, nil, c.State
+	next.State.NextOrdinal = 4
+	next.Queue = []llmemory.QueueLeaf{{Ordinal: 3, Hash: []byte("h0")}}
+	if committed := must(openEdit(t, store, llmemory.EditParams{Owner: "o"}).Commit(t.Context(), next))(t); len(committed.Waiting) != 0 {
+		t.Errorf("waiting although the vector is known: %v", committed.Waiting)
+	}
+	if got := embedded("o", first.ID, 3); len(got) != 1 || !slices.Equal(got[0].Vector, c.Vectors[0].Vector) {
+		t.Errorf("a leaf of the same input has %v", got)
 	}
 }
 

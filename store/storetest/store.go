@@ -23,6 +23,8 @@ func (s *suite) storeCases() []testCase {
 		{name: "Document", run: s.testDocument},
 		{name: "Chunks", run: s.testChunks},
 		{name: "List", run: s.testStoreList},
+		{name: "DocumentIDs", run: s.testDocumentIDs},
+		{name: "Owners", run: s.testOwners},
 		{name: "StatsOfUnknownOwner", run: s.testUnknownStats},
 		{name: "Backlog", run: s.testBacklog},
 		{name: "Info", run: s.testInfo},
@@ -186,6 +188,82 @@ func (s *suite) testStoreList(t *testing.T) {
 	}
 }
 
+func (s *suite) testDocumentIDs(t *testing.T) {
+	o := s.owner(t)
+	var docs []llmemory.Document
+	for i := range 25 {
+		docs = append(docs, llmemory.Document{Key: fmt.Sprint(i), Content: "text"})
+	}
+	var want []string
+	for _, a := range addMany(t, o, docs) {
+		want = append(want, a.DocumentID)
+	}
+	slices.Sort(want)
+	add(t, memory(t, s.shared).Owner(o.ID()+" stranger"), llmemory.Document{Key: "x", Content: "text"})
+	page := func(after string, limit int) []string {
+		t.Helper()
+		return must(s.shared.DocumentIDs(t.Context(), llmemory.DocumentIDsParams{Owner: o.ID(), After: after, Limit: limit}))(t)
+	}
+	if diff := cmp.Diff(want, page("", 100)); diff != "" {
+		t.Errorf("all (-want +got):\n%s", diff)
+	}
+	var walked []string
+	for after := ""; ; after = walked[len(walked)-1] {
+		next := page(after, 7)
+		if len(next) == 0 {
+			break
+		}
+		walked = append(walked, next...)
+		if len(walked) == 7 { // what goes meanwhile makes nothing else go missing
+			must(o.Delete(t.Context(), want[2], want[6], want[20]))(t)
+			want = slices.Delete(want, 20, 21)
+		}
+	}
+	if diff := cmp.Diff(want, walked); diff != "" {
+		t.Errorf("in pages (-want +got):\n%s", diff)
+	}
+	if got := page(unknownID, 1); !slices.Equal(got, want[:1]) {
+		t.Errorf("after an unknown id: %v", got)
+	}
+	if got := must(s.shared.DocumentIDs(t.Context(), llmemory.DocumentIDsParams{Owner: "nobody", Limit: 5}))(t); len(got) != 0 {
+		t.Errorf("of an unknown owner: %v", got)
+	}
+}
+
+func (s *suite) testOwners(t *testing.T) {
+	store := s.open(t)
+	m := memory(t, store)
+	page := func(after string, limit int) []string {
+		t.Helper()
+		return must(store.Owners(t.Context(), llmemory.OwnersParams{After: after, Limit: limit}))(t)
+	}
+	if got := page("", 10); len(got) != 0 {
+		t.Errorf("owners of an empty store: %q", got)
+	}
+	for _, owner := range []string{"b", "ä", "B", "gone", "a b"} {
+		add(t, m.Owner(owner), llmemory.Document{Key: "k", Content: "text"})
+	}
+	must(m.Owner("gone").DeleteAll(t.Context()))(t)
+	want := []string{"B", "a b", "b", "ä"}
+	if got := page("", 10); !slices.Equal(got, want) {
+		t.Errorf("owners %q, want %q", got, want)
+	}
+	var walked []string
+	for after := ""; ; after = walked[len(walked)-1] {
+		next := page(after, 3)
+		if len(next) == 0 {
+			break
+		}
+		walked = append(walked, next...)
+	}
+	if !slices.Equal(walked, want) {
+		t.Errorf("in pages: %q, want %q", walked, want)
+	}
+	if got := page("C", 1); !slices.Equal(got, want[1:2]) {
+		t.Errorf("after an unknown owner: %q", got)
+	}
+}
+
 func plain(records []llmemory.DocumentRecord) []llmemory.StoredDocument {
 	out := make([]llmemory.StoredDocument, len(records))
 	for i, r := range records {
@@ -300,6 +378,11 @@ func calls(ctx context.Context, store llmemory.Store) map[string]func() error {
 			_, _, err := store.List(ctx, llmemory.ListParams{Owner: owner, OrderBy: llmemory.ByName, Limit: 1})
 			return err
 		},
+		"DocumentIDs": func() error {
+			_, err := store.DocumentIDs(ctx, llmemory.DocumentIDsParams{Owner: owner, Limit: 1})
+			return err
+		},
+		"Owners":  func() error { _, err := store.Owners(ctx, llmemory.OwnersParams{Limit: 1}); return err },
 		"Stats":   func() error { _, err := store.Stats(ctx, llmemory.StatsParams{Owner: owner}); return err },
 		"Backlog": func() error { _, err := store.Backlog(ctx, llmemory.BacklogParams{Limit: 1}); return err },
 		"Info":    func() error { _, err := store.Info(ctx); return err },

@@ -106,6 +106,12 @@ func probes() map[string]func(t *testing.T, x *tenants) (any, error) {
 			}
 			return docs, err
 		},
+		"Store.DocumentIDs": func(t *testing.T, x *tenants) (any, error) {
+			return x.store.DocumentIDs(t.Context(), llmemory.DocumentIDsParams{Owner: x.stranger, Limit: 10})
+		},
+		"Store.Embedded": func(t *testing.T, x *tenants) (any, error) {
+			return x.store.Embedded(t.Context(), llmemory.EmbeddedParams{Owner: x.stranger, Generation: x.generation, Ordinals: x.ordinals})
+		},
 		"Store.Stats": func(t *testing.T, x *tenants) (any, error) {
 			stats, err := x.store.Stats(t.Context(), llmemory.StatsParams{Owner: x.stranger})
 			if !cmp.Equal(stats, &llmemory.StatsRecord{}, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(llmemory.StatsRecord{}, "Analysis")) {
@@ -227,6 +233,10 @@ func probes() map[string]func(t *testing.T, x *tenants) (any, error) {
 			c.DeleteChunks = []string{x.chunks[1].ID}
 			c.SetLengths = []llmemory.LeafLength{{Ordinal: x.ordinals[0], Length: 99}}
 			c.Gone = x.ordinals
+			for _, ordinal := range x.ordinals {
+				c.Vectors = append(c.Vectors, llmemory.LeafVector{Generation: x.generation, Ordinal: ordinal, Hash: []byte{1},
+					Vector: embedtest.Vector("shared", "planted", 16)})
+			}
 			if _, err := x.edit(t).Commit(t.Context(), c); err != nil {
 				return nil, err
 			}
@@ -246,6 +256,7 @@ func probes() map[string]func(t *testing.T, x *tenants) (any, error) {
 // whole. Those of the second kind name the owner with each item, and have probes.
 var crossing = map[reflect.Type]bool{
 	reflect.TypeFor[llmemory.BacklogParams]():            false,
+	reflect.TypeFor[llmemory.OwnersParams]():             false,
 	reflect.TypeFor[llmemory.GenerationsParams]():        false,
 	reflect.TypeFor[llmemory.AddGenerationParams]():      false,
 	reflect.TypeFor[llmemory.ActivateGenerationParams](): false,

@@ -32,6 +32,12 @@ SELECT (SELECT count(*) FROM {{tables.document_chunks}} c
 FROM {{tables.documents}} d
 WHERE d.owner_id = $1 AND d.document_id = $2::uuid;
 
+-- name: document_ids
+SELECT document_id::text FROM {{tables.documents}} WHERE owner_id = $1 AND document_id > $2::uuid ORDER BY document_id LIMIT $3;
+
+-- name: owners
+SELECT owner_id FROM {{tables.document_owners}} WHERE owner_id > $1 AND documents > 0 ORDER BY owner_id LIMIT $2;
+
 -- name: stats
 SELECT (SELECT count(*) FROM {{tables.documents}} WHERE owner_id = $1),
        (SELECT count(*) FROM {{tables.document_chunks}} WHERE owner_id = $1 AND level = 0),

@@ -124,6 +124,21 @@ ON CONFLICT (owner_id, document_id) DO UPDATE SET
     version = excluded.version,
     updated_at = greatest(excluded.updated_at, d.updated_at + interval '1 microsecond');
 
+-- name: restore_documents
+-- put_documents, for those that come from another store with their dates.
+INSERT INTO {{tables.documents}} AS d (owner_id, document_id, id_at_origin, document_key, document_name, document_type,
+    document_date, metadata, language, content_hash, bytes, tokens, leaves, tail, no_vectors, version, created_at, updated_at)
+SELECT $1, id, origin, key, name, type, date, metadata, language, hash, bytes, tokens, leaves, tail, no_vectors, version, created, updated
+FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::jsonb[], $9::text[],
+    $10::bytea[], $11::bigint[], $12::bigint[], $13::integer[], $14::text[], $15::boolean[], $16::bigint[],
+    $17::timestamptz[], $18::timestamptz[])
+    AS v (id, origin, key, name, type, date, metadata, language, hash, bytes, tokens, leaves, tail, no_vectors, version, created, updated)
+ON CONFLICT (owner_id, document_id) DO UPDATE SET
+    document_name = excluded.document_name, document_type = excluded.document_type, document_date = excluded.document_date,
+    metadata = excluded.metadata, language = excluded.language, content_hash = excluded.content_hash, bytes = excluded.bytes,
+    tokens = excluded.tokens, leaves = excluded.leaves, tail = excluded.tail, no_vectors = excluded.no_vectors,
+    version = excluded.version, created_at = excluded.created_at, updated_at = excluded.updated_at;
+
 -- name: insert_chunks
 INSERT INTO {{tables.document_chunks}} (owner_id, chunk_id, document_id, parent_id, level, position, start_byte, end_byte,
     tokens, ordinal, length, input_hash, heading, lead, content)
@@ -228,6 +243,12 @@ DELETE FROM {{tables.embeddings}} WHERE owner_id || '' = $1 AND ctid = ANY (ARRA
         WHERE owner_id = $1 AND ordinal >= w.ordinal AND ordinal <= w.ordinal ORDER BY ordinal LIMIT 1
     ) e
 ));
+
+-- name: insert_vectors
+INSERT INTO {{tables.embeddings}} (owner_id, ordinal, input_hash, embedding)
+SELECT $1, ordinal, hash, ($4::real[])[(n - 1) * /*dimensions*/ + 1 : n * /*dimensions*/]::/*vector*/
+FROM unnest($2::bigint[], $3::bytea[]) WITH ORDINALITY AS v (ordinal, hash, n)
+ON CONFLICT (owner_id, ordinal) DO NOTHING;
 
 -- name: queue_leaves
 -- Vectors of ordinals that go out of use are removed. Leaves whose input the owner has a vector of get a copy, also of one that

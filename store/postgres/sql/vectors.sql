@@ -246,6 +246,14 @@ CROSS JOIN LATERAL (
     WHERE owner_id = w.owner AND input_hash >= w.hash AND input_hash <= w.hash ORDER BY input_hash LIMIT 1
 ) k;
 
+-- name: embedded
+SELECT w.ordinal, e.input_hash, /*send*/(e.embedding)
+FROM pg_catalog.unnest($2::bigint[]) AS w (ordinal)
+CROSS JOIN LATERAL (
+    SELECT input_hash, embedding FROM {{tables.embeddings}}
+    WHERE owner_id = $1 AND ordinal >= w.ordinal AND ordinal <= w.ordinal ORDER BY ordinal LIMIT 1
+) e;
+
 -- name: complete
 -- Takes away the rows of the queue that the token still holds and that nobody has locked, and stores their vectors in the same
 -- statement. Those that somebody has locked are returned as busy.
