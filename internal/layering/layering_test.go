@@ -25,7 +25,7 @@ var layers = [][]string{
 		"internal/modelfile", "internal/nn", "internal/postings", "internal/sqlfile", "internal/vec", "internal/vecset", "internal/wordpiece",
 		"eval/smallset", "internal/gotest", "internal/layering", "internal/pgproxy", "internal/soak",
 	},
-	1: {"chunk", "embedding", "eval", "expand", "extract", "pgdbm", "rerank"},
+	1: {"chunk", "embedding", "eval", "expand", "extract", "internal/vecscan", "pgdbm", "rerank"},
 	2: {"embedding/...", "expand/...", "extract/...", "pgdbm/pgtest", "rerank/..."},
 	3: {"."},
 	4: {"store/storetest"},

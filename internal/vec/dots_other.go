@@ -1,0 +1,6 @@
+//go:build !amd64
+
+package vec
+
+// fastDots is nil: there is no form of its own for this processor.
+var fastDots dotsKernel

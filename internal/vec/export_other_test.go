@@ -1,0 +1,6 @@
+//go:build !amd64
+
+package vec
+
+// Kernels returns the forms of [Dots] that this processor can run: none.
+func Kernels() map[string]dotsKernel { return nil }

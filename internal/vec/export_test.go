@@ -1,0 +1,4 @@
+package vec
+
+// DotsPortable is the form of [Dots] that runs everywhere.
+var DotsPortable = dotsPortable
