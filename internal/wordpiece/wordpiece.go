@@ -6,8 +6,11 @@
 // word of its own, and each word is spelt by the longest matching token first, the tokens inside a word being those written
 // with "##". A word that cannot be spelt, or that is longer than 100 characters, is one [UNK].
 //
-// Two things differ from the reference on purpose: names of special tokens in a text, such as "[SEP]", are text; and
-// properties of characters are those of the Unicode version of the Go library, where the reference has an older one.
+// [Load] reads the tokenizer of a model's folder, which may be one that keeps case or accents, and which knows the names of its
+// special tokens: "[SEP]" in a text is then that token, as it is for the reference. For [Default] it is text.
+//
+// Every single character of Unicode is read as Hugging Face's tokenizers 0.23 read it; what Unicode has added since the version
+// they know is unknown here too.
 //
 // Source: Devlin et al., BERT: Pre-training of Deep Bidirectional Transformers, 2018, section 3 and its tokenization.py;
 // Wu et al., Google's Neural Machine Translation System, 2016, section 4.1.
@@ -15,6 +18,8 @@ package wordpiece
 
 import (
 	"fmt"
+	"math"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -25,12 +30,37 @@ import (
 // maxWordChars is the length beyond which a word is not spelt but unknown.
 const maxWordChars = 100
 
+// Options say how a tokenizer differs from that of BERT's uncased models.
+type Options struct {
+	// KeepCase leaves letters as they are.
+	KeepCase bool
+	// KeepAccents leaves marks where they are, and decomposes nothing.
+	KeepAccents bool
+	// JoinIdeographs does not part CJK ideographs.
+	JoinIdeographs bool
+	// Special are tokens that are found by their name in the text as it is.
+	Special []Special
+}
+
+// Special is a token that no text is split into, but that a text may name.
+type Special struct {
+	Text string
+	ID   int32
+	// SingleWord: only where no letter, digit or underscore is next to it.
+	SingleWord bool
+	// LStrip and RStrip: white space before and after it belongs to it. It makes no difference to which tokens there are.
+	LStrip, RStrip bool
+}
+
 // Tokenizer splits text by one vocabulary. It is immutable and safe for concurrent use.
 type Tokenizer struct {
-	words  trie // tokens that begin a word
-	inner  trie // tokens written with "##"
-	tokens []string
-	unk    int32
+	words   trie // tokens that begin a word
+	inner   trie // tokens written with "##"
+	tokens  []string
+	unk     int32
+	options Options
+	special [256][]Special // by the first byte, longest first
+	named   bool           // whether there are any
 }
 
 // Token is one word piece and the place it was read from.
@@ -42,29 +72,62 @@ type Token struct {
 // New returns a tokenizer for a vocabulary: the tokens in the order of their ids. The vocabulary must hold "[UNK]" and no
 // token twice.
 func New(vocabulary []string) (*Tokenizer, error) {
-	t := &Tokenizer{tokens: vocabulary, unk: -1}
-	seen := make(map[string]bool, len(vocabulary))
-	var words, inner []entry
+	ids := make(map[string]int32, len(vocabulary))
 	for i, token := range vocabulary {
-		if token == "" || token == "##" || seen[token] {
+		if _, seen := ids[token]; seen || token == "" || token == "##" {
 			return nil, fmt.Errorf("vocabulary: token %d, %q, is empty or a repetition", i, token)
 		}
-		seen[token] = true
-		if token == unknown {
-			t.unk = int32(i)
+		ids[token] = int32(i)
+	}
+	return NewWith(ids, Options{})
+}
+
+// NewWith returns a tokenizer for a vocabulary, which must hold "[UNK]"; its ids begin at 0 and may have gaps.
+func NewWith(vocabulary map[string]int32, o Options) (*Tokenizer, error) {
+	t := &Tokenizer{unk: -1, options: o}
+	size := int32(0)
+	for token, id := range vocabulary {
+		if id < 0 || id > maxID {
+			return nil, fmt.Errorf("vocabulary: token %q has id %d", token, id)
 		}
-		if rest, ok := strings.CutPrefix(token, "##"); ok {
-			inner = append(inner, entry{rest, int32(i)})
-		} else {
-			words = append(words, entry{token, int32(i)})
+		size = max(size, id+1)
+	}
+	t.tokens = make([]string, size)
+	var words, inner []entry
+	for token, id := range vocabulary {
+		t.tokens[id] = token
+		if token == unknown {
+			t.unk = id
+		}
+		if rest, ok := strings.CutPrefix(token, "##"); ok && rest != "" {
+			inner = append(inner, entry{rest, id})
+		} else if !ok && token != "" {
+			words = append(words, entry{token, id})
 		}
 	}
 	if t.unk < 0 {
 		return nil, fmt.Errorf("vocabulary: no token %q", unknown)
 	}
 	t.words, t.inner = newTrie(words), newTrie(inner)
+	for _, s := range o.Special {
+		if s.Text == "" {
+			continue
+		}
+		list := append(t.special[s.Text[0]], s)
+		slices.SortStableFunc(list, func(a, b Special) int { return len(b.Text) - len(a.Text) })
+		t.special[s.Text[0]], t.named = list, true
+	}
 	return t, nil
 }
+
+// maxID bounds the memory that a vocabulary may ask for.
+const maxID = 1 << 24
+
+// Unknown returns the id of "[UNK]".
+func (t *Tokenizer) Unknown() int32 { return t.unk }
+
+// ID returns the id of a token, or -1 if there is none of that name.
+func (t *Tokenizer) ID(token string) int32 { return int32(slices.Index(t.tokens, token)) }
 
 // Size returns the number of tokens in the vocabulary.
 func (t *Tokenizer) Size() int { return len(t.tokens) }
@@ -81,16 +144,20 @@ func (t *Tokenizer) Text(id int32) string {
 //
 // Counts add up over white space: the count of two texts joined by a space is the sum of their counts.
 func (t *Tokenizer) Count(text string) int {
-	var s scanner
-	return s.scan(t, text, nil)
+	return t.pieces(text, nil, math.MaxInt)
 }
 
 // Encode returns the ids of the word pieces of text, without any special tokens a model adds.
-func (t *Tokenizer) Encode(text string) []int32 {
-	tokens := t.Tokens(text)
-	ids := make([]int32, len(tokens))
-	for i, token := range tokens {
-		ids[i] = token.ID
+func (t *Tokenizer) Encode(text string) []int32 { return t.EncodeUpTo(text, math.MaxInt) }
+
+// EncodeUpTo returns the first n ids of the word pieces of text, or all of them if there are fewer. It reads no more of the text
+// than it has to.
+func (t *Tokenizer) EncodeUpTo(text string, n int) []int32 {
+	tokens := make([]Token, 0, min(len(text)/4, n)+1)
+	t.pieces(text, &tokens, n)
+	ids := make([]int32, min(len(tokens), n))
+	for i := range ids {
+		ids[i] = tokens[i].ID
 	}
 	return ids
 }
@@ -98,9 +165,50 @@ func (t *Tokenizer) Encode(text string) []int32 {
 // Tokens returns the word pieces of text with their places in it, without any special tokens a model adds.
 func (t *Tokenizer) Tokens(text string) []Token {
 	tokens := make([]Token, 0, len(text)/4+1)
-	var s scanner
-	s.scan(t, text, &tokens)
+	t.pieces(text, &tokens, math.MaxInt)
 	return tokens
+}
+
+// pieces counts the word pieces of text and, if out is not nil, appends them to it. It stops when there are n of them or more.
+func (t *Tokenizer) pieces(text string, out *[]Token, n int) (count int) {
+	var s scanner
+	s.limit = n
+	if !t.named {
+		return s.scan(t, text, 0, len(text), out)
+	}
+	for at := 0; at < len(text) && count < n; {
+		start, end, id := t.nextSpecial(text, at)
+		count += s.scan(t, text, at, start, out)
+		if end > start {
+			count++
+			if out != nil {
+				*out = append(*out, Token{id, start, end})
+			}
+		}
+		at = max(end, start)
+	}
+	return count
+}
+
+// nextSpecial returns the place and the id of the first special token at or after offset from. If there is none, both ends are
+// those of the text. White space around it that belongs to it is left to the text, where it is skipped as well.
+func (t *Tokenizer) nextSpecial(text string, from int) (start, end int, id int32) {
+	for at := from; at < len(text); at++ {
+		for _, s := range t.special[text[at]] {
+			if strings.HasPrefix(text[at:], s.Text) && (!s.SingleWord || !inWord(text, at, at+len(s.Text))) {
+				return at, at + len(s.Text), s.ID
+			}
+		}
+	}
+	return len(text), len(text), -1
+}
+
+// inWord reports whether a character of a word is next to a place in the text.
+func inWord(text string, start, end int) bool {
+	word := func(r rune) bool { return r == '_' || unicode.In(r, unicode.L, unicode.M, unicode.Nd, unicode.Nl) }
+	before, n := utf8.DecodeLastRuneInString(text[:start])
+	after, m := utf8.DecodeRuneInString(text[end:])
+	return n > 0 && word(before) || m > 0 && word(after)
 }
 
 // scanner collects the normalised bytes of the word being read.
@@ -109,11 +217,13 @@ type scanner struct {
 	size   int                             // bytes in word
 	chars  int                             // characters in word; counts on past maxWordChars, where bytes are no longer kept
 	origin [maxWordChars * utf8.UTFMax]int // for each byte of word where its character began in the text
+	limit  int                             // of word pieces: scan stops when it has that many
 }
 
-// scan counts the word pieces of text and, if out is not nil, appends them to it.
-func (s *scanner) scan(t *Tokenizer, text string, out *[]Token) (count int) {
-	for i := 0; i < len(text); {
+// scan counts the word pieces of text between two offsets and, if out is not nil, appends them to it.
+func (s *scanner) scan(t *Tokenizer, text string, from, to int, out *[]Token) (count int) {
+	text = text[:to]
+	for i := from; i < to && count < s.limit; {
 		c := text[i]
 		if c < utf8.RuneSelf {
 			switch class := ascii[c]; class {
@@ -125,6 +235,9 @@ func (s *scanner) scan(t *Tokenizer, text string, out *[]Token) (count int) {
 				count += s.flush(t, i+1, out)
 			case asciiDrop:
 			default: // a letter or digit: its lower case
+				if t.options.KeepCase {
+					class = c
+				}
 				if s.chars < maxWordChars {
 					s.word[s.size] = class
 					s.origin[s.size] = i
@@ -140,7 +253,7 @@ func (s *scanner) scan(t *Tokenizer, text string, out *[]Token) (count int) {
 		case r == utf8.RuneError: // U+FFFD itself, or bytes that are not UTF-8
 		case unicode.IsSpace(r) && r != 0x85: // which BERT takes for a control character
 			count += s.flush(t, i, out)
-		case ideograph(r):
+		case ideograph(r) && !t.options.JoinIdeographs:
 			count += s.flush(t, i, out)
 			count += s.decompose(t, r, i, size, out)
 			count += s.flush(t, i+size, out)
@@ -149,7 +262,11 @@ func (s *scanner) scan(t *Tokenizer, text string, out *[]Token) (count int) {
 		}
 		i += size
 	}
-	return count + s.flush(t, len(text), out)
+	if count >= s.limit {
+		s.size, s.chars = 0, 0
+		return count
+	}
+	return count + s.flush(t, to, out)
 }
 
 // decompose adds the canonical decomposition of r, in lower case and without non-spacing marks, and returns the number of
@@ -158,6 +275,9 @@ func (s *scanner) scan(t *Tokenizer, text string, out *[]Token) (count int) {
 // Marks are not sorted by combining class: the few that are neither non-spacing nor of class 0 never meet in a word that
 // the vocabulary can spell.
 func (s *scanner) decompose(t *Tokenizer, r rune, at, size int, out *[]Token) (count int) {
+	if t.options.KeepAccents {
+		return s.fold(t, r, at, size, out)
+	}
 	if r >= hangulBase && r < hangulEnd { // by arithmetic, not by table: The Unicode Standard, section 3.12
 		i := r - hangulBase
 		s.add(0x1100+i/(21*28), at)
@@ -189,11 +309,17 @@ const (
 // word of its own; it is looked for only now, since some symbols decompose into punctuation and a mark.
 func (s *scanner) fold(t *Tokenizer, r rune, at, size int, out *[]Token) (count int) {
 	switch {
-	case r < utf8.RuneSelf && ascii[r] == asciiPunct, unicode.IsPunct(r):
+	case punctuation(r):
 		count = s.flush(t, at, out)
 		s.add(r, at)
 		count += s.flush(t, at+size, out)
-	case !unicode.Is(unicode.Mn, r):
+	case mark(r) && !t.options.KeepAccents:
+	case t.options.KeepCase:
+		s.add(r, at)
+	case r == 'İ': // the one letter whose lower case is two characters, if nothing was decomposed
+		s.add('i', at)
+		s.add('\u0307', at)
+	default:
 		s.add(unicode.ToLower(r), at)
 	}
 	return count
@@ -286,5 +412,18 @@ func ideograph(r rune) bool {
 
 // dropped reports whether r is removed from the text: control, format and private characters.
 func dropped(r rune) bool {
-	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co)
+	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co) && !unicode.Is(newer, r)
+}
+
+// punctuation reports whether r is a word of its own.
+func punctuation(r rune) bool {
+	if r < utf8.RuneSelf {
+		return ascii[r] == asciiPunct
+	}
+	return unicode.IsPunct(r) && !unicode.Is(newer, r) || r == 0x166d || r == 0x111c9
+}
+
+// mark reports whether r is a non-spacing mark.
+func mark(r rune) bool {
+	return unicode.Is(unicode.Mn, r) && !unicode.Is(newer, r) && r != 0x111c9 || r == 0x1734
 }

@@ -1,13 +1,17 @@
 package wordpiece_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/llmemory/llmemory/internal/wordpiece"
 )
@@ -15,17 +19,11 @@ import (
 // TestReference compares with the ids that the reference implementation gave (testdata/generate.py).
 func TestReference(t *testing.T) {
 	t.Parallel()
-	data, err := os.ReadFile("testdata/cases.json")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var cases []struct {
 		Text string
 		IDs  []int32
 	}
-	if err := json.Unmarshal(data, &cases); err != nil {
-		t.Fatal(err)
-	}
+	readJSON(t, "testdata/cases.json", &cases)
 	if len(cases) < 60 {
 		t.Fatalf("%d cases, want at least 60", len(cases))
 	}
@@ -37,6 +35,63 @@ func TestReference(t *testing.T) {
 		if got := tok.Count(c.Text); got != len(c.IDs) {
 			t.Errorf("%q: Count = %d, want %d", c.Text, got, len(c.IDs))
 		}
+	}
+}
+
+// TestOptions compares with the reference for tokenizers that are not those of uncased models (testdata/generate.py).
+func TestOptions(t *testing.T) {
+	t.Parallel()
+	var cases []struct {
+		Lower, Ideographs, Special bool
+		Strip                      *bool
+		Text                       string
+		IDs                        []int32
+	}
+	readJSON(t, "testdata/options.json", &cases)
+	if len(cases) < 240 {
+		t.Fatalf("%d cases, want at least 240", len(cases))
+	}
+	made := map[string]*wordpiece.Model{}
+	for _, c := range cases {
+		config := map[string]any{"do_lower_case": c.Lower, "strip_accents": c.Strip, "tokenize_chinese_chars": c.Ideographs}
+		data, err := json.Marshal(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tok := made[string(data)]
+		if tok == nil {
+			tok = load(t, map[string]string{"tokenizer_config.json": string(data), "vocab.txt": vocabulary()})
+			made[string(data)] = tok
+		}
+		if diff := cmp.Diff(c.IDs, tok.Encode(c.Text), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s, %q (-want +got):\n%s", data, c.Text, diff)
+		}
+		for n := range c.IDs {
+			if diff := cmp.Diff(c.IDs[:n], tok.EncodeUpTo(c.Text, n), cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("%s, first %d of %q (-want +got):\n%s", data, n, c.Text, diff)
+			}
+		}
+	}
+}
+
+// TestEveryCharacter compares with the reference for all characters of Unicode, each between two letters (testdata/generate.py).
+func TestEveryCharacter(t *testing.T) {
+	t.Parallel()
+	want, err := os.ReadFile("testdata/characters.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok := wordpiece.Default()
+	h := sha256.New()
+	for c := rune(1); c <= utf8.MaxRune; c++ {
+		if !utf8.ValidRune(c) {
+			continue
+		}
+		ids := tok.Encode("a" + string(c) + "b")
+		fmt.Fprintf(h, "%d: %s\n", c, strings.Trim(fmt.Sprint(ids), "[]"))
+	}
+	if got := hex.EncodeToString(h.Sum(nil)); got != strings.TrimSpace(string(want)) {
+		t.Errorf("hash over the ids is %s, want %s", got, want)
 	}
 }
 

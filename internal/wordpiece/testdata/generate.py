@@ -1,16 +1,21 @@
-"""Writes cases.json: texts with the ids that the reference implementation gives them.
+"""Writes what the reference implementation gives texts, for the tests of this package.
 
-Needs the package `tokenizers` and the vocabulary, uncompressed:
+    cases.json      texts with their ids, by the tokenizer of BERT's uncased models
+    options.json    the same by tokenizers that keep case, accents, or ideographs in words, and by one that knows special tokens
+    characters.txt  a hash over the ids of "a" + c + "b" for each character c of Unicode
 
-    pip install tokenizers
+Needs the package `tokenizers` (0.23 is what it was made with) and the vocabulary, uncompressed:
+
+    pip install tokenizers==0.23.*
     gzip -dc ../vocab.txt.gz > /tmp/vocab.txt
-    python generate.py /tmp/vocab.txt > cases.json
+    python generate.py /tmp/vocab.txt
 """
 
+import hashlib
 import json
 import sys
 
-from tokenizers import BertWordPieceTokenizer
+from tokenizers import AddedToken, BertWordPieceTokenizer
 
 TEXTS = [
     "",
@@ -79,16 +84,52 @@ TEXTS = [
     "replacement \ufffd character and private \ue000 use",
 ]
 
+SPECIAL = [
+    "[CLS] and [SEP] in a text, [UNK] and[MASK]too, [PAD]",
+    "[SEP][SEP] [ SEP ] [sep] [[SEP]] \\[SEP]",
+    "a [MASK] b  [MASK]",
+    "un[SEP]affordable",
+]
+
+
+def write(name: str, cases: list) -> None:
+    with open(name, "w") as file:
+        file.write("[\n" + ",\n".join(json.dumps(case, separators=(",", ":")) for case in cases) + "\n]\n")
+
 
 def main() -> None:
-    tokenizer = BertWordPieceTokenizer(sys.argv[1], lowercase=True)
-    cases = [
-        {"text": text, "ids": tokenizer.encode(text, add_special_tokens=False).ids}
-        for text in TEXTS
-    ]
-    print("[")
-    print(",\n".join(json.dumps(case, separators=(",", ":")) for case in cases))
-    print("]")
+    vocabulary = sys.argv[1]
+    tokenizer = BertWordPieceTokenizer(vocabulary, lowercase=True)
+    write(
+        "cases.json",
+        [{"text": text, "ids": tokenizer.encode(text, add_special_tokens=False).ids} for text in TEXTS],
+    )
+
+    characters = hashlib.sha256()
+    every = [c for c in range(1, 0x110000) if not 0xD800 <= c < 0xE000]
+    for first in range(0, len(every), 20000):
+        part = every[first : first + 20000]
+        encodings = tokenizer.encode_batch([f"a{chr(c)}b" for c in part], add_special_tokens=False)
+        for c, encoding in zip(part, encodings):
+            characters.update(f"{c}: {' '.join(map(str, encoding.ids))}\n".encode())
+    with open("characters.txt", "w") as file:
+        file.write(characters.hexdigest() + "\n")
+
+    cases = []
+    for lower, strip, ideographs in [(False, None, True), (True, False, True), (False, True, True), (True, None, False)]:
+        tokenizer = BertWordPieceTokenizer(
+            vocabulary, lowercase=lower, strip_accents=strip, handle_chinese_chars=ideographs
+        )
+        for text in TEXTS:
+            ids = tokenizer.encode(text, add_special_tokens=False).ids
+            cases.append({"lower": lower, "strip": strip, "ideographs": ideographs, "text": text, "ids": ids})
+    tokenizer = BertWordPieceTokenizer(vocabulary, lowercase=True)
+    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokenizer.add_special_tokens([AddedToken(name, normalized=False, special=True) for name in names])
+    for text in SPECIAL:
+        ids = tokenizer.encode(text, add_special_tokens=False).ids
+        cases.append({"lower": True, "strip": None, "ideographs": True, "special": True, "text": text, "ids": ids})
+    write("options.json", cases)
 
 
 main()
