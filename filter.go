@@ -283,6 +283,24 @@ func (f Filter) Matches(metadata map[string]any) bool {
 	return n.match(m)
 }
 
+// Matcher returns f as a function of metadata in their JSON form, for stores that ask of many documents. Its error wraps
+// [ErrCorrupt]: the metadata are no JSON.
+func (f Filter) Matcher() (func(metadata []byte) (bool, error), error) {
+	n, err := f.normalize()
+	if err != nil {
+		return nil, err
+	}
+	return func(metadata []byte) (bool, error) {
+		dec := json.NewDecoder(bytes.NewReader(metadata))
+		dec.UseNumber()
+		var v any
+		if err := dec.Decode(&v); err != nil {
+			return false, fmt.Errorf("%w: metadata: %w", ErrCorrupt, err)
+		}
+		return n.match(v), nil
+	}, nil
+}
+
 func (f Filter) match(metadata any) bool {
 	switch f.op {
 	case "":

@@ -693,10 +693,35 @@ func (s *suite) testFirstEdits(t *testing.T) {
 
 func (s *suite) testOwnersApart(t *testing.T) {
 	o := s.owner(t)
+	if s.OneWriter {
+		s.testOwnersTakeTurns(t, o)
+		return
+	}
 	openEdit(t, s.shared, llmemory.EditParams{Owner: o.ID() + " the other"})
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	if _, err := o.Add(ctx, llmemory.Document{Name: "d", Content: "text"}); err != nil {
 		t.Errorf("an edit of another owner stands in the way: %v", err)
+	}
+}
+
+// testOwnersTakeTurns is testOwnersApart for a store with one write lock: others wait for it, and no longer than they want to.
+func (s *suite) testOwnersTakeTurns(t *testing.T, o *llmemory.Owner) {
+	first := openEdit(t, s.shared, llmemory.EditParams{Owner: o.ID() + " the other"})
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := o.Add(ctx, llmemory.Document{Name: "d", Content: "text"}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("while another owner is edited: %v, want context.DeadlineExceeded", err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := o.Add(t.Context(), llmemory.Document{Name: "d", Content: "text"})
+		done <- err
+	}()
+	if err := first.Rollback(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := <-done; err != nil {
+		t.Errorf("after the other owner's edit: %v", err)
 	}
 }

@@ -40,6 +40,8 @@ type Options struct {
 	// OneTransaction says that the store has room for one open transaction at a time, as on a pool of one connection. Cases that
 	// hold one open while they use the store otherwise are left out: such a store must make them wait.
 	OneTransaction bool
+	// OneWriter says that all owners share one write lock: an edit of any of them waits for the others to end.
+	OneWriter bool
 	// Brief shortens histories, races and large collections: for the second and third way to open a driver.
 	Brief bool
 }

@@ -1,0 +1,46 @@
+//go:build sqliteconformance
+
+package sqlite_test
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/llmemory/llmemory"
+	"github.com/llmemory/llmemory/store/sqlite"
+	"github.com/llmemory/llmemory/store/storetest"
+)
+
+// TestConformance runs the suite. It does not wait for the disk: what the suite looks at does not depend on it.
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	open := func(tb testing.TB) llmemory.Store {
+		return openAt(tb, filepath.Join(tb.TempDir(), "memory.db"), sqlite.Off)
+	}
+	storetest.RunWith(t, open, storetest.Options{Reopen: reopen, OneWriter: true})
+}
+
+// reopen closes a store and opens its file again.
+func reopen(tb testing.TB, store llmemory.Store) llmemory.Store {
+	tb.Helper()
+	s := store.(*sqlite.Store)
+	if err := s.Close(); err != nil {
+		tb.Fatal(err)
+	}
+	return openAt(tb, s.Path(), sqlite.Off)
+}
+
+// openAt opens a store that the test closes.
+func openAt(tb testing.TB, path string, synchronous sqlite.Synchronous) *sqlite.Store {
+	tb.Helper()
+	store, err := sqlite.Open(tb.Context(), path, &sqlite.Options{Synchronous: synchronous})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			tb.Errorf("close the store: %v", err)
+		}
+	})
+	return store
+}
