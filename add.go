@@ -460,7 +460,13 @@ func (m *Memory) analyse(ctx context.Context, owner string, p *prepared, kept *a
 	for _, n := range dropped {
 		p.result.UnsearchableWords += n
 	}
-	// Ids count occurrences of equal text, so that they depend on nothing else.
+	p.identify(owner)
+	p.cut = true
+	return nil
+}
+
+// identify gives the leaves their ids. They count occurrences of equal text, so that they depend on nothing else.
+func (p *prepared) identify(owner string) {
 	seen := map[string]int{}
 	for i := range p.leaves {
 		c := &p.leaves[i].record
@@ -468,8 +474,6 @@ func (m *Memory) analyse(ctx context.Context, owner string, p *prepared, kept *a
 		c.DocumentID = p.record.ID
 		seen[c.Text]++
 	}
-	p.cut = true
-	return nil
 }
 
 // place checks the chunker's pieces against the contract (nothing lost, nothing twice) and turns them into records.

@@ -45,6 +45,7 @@ type freshLeaf struct {
 // embedLeaf is a leaf that is to get a vector.
 type embedLeaf struct {
 	document int // index in the batch
+	position int // among the document's leaves
 	job      Job
 	hash     []byte
 }
@@ -114,6 +115,15 @@ func (w *writer) add(n int, p *prepared, old *EditDocument) (Added, error) {
 		}
 	}
 	w.changes.Documents = append(w.changes.Documents, record)
+	result.Chunks = len(p.leaves)
+	result.ChunksReused = w.replace(n, p, old, func(ChunkRecord, int) bool { return true })
+	return result, nil
+}
+
+// replace plans that the chunks of a document take the place of those of its present version, if there is one, and returns how many
+// leaves stay. Those stay whose text and context are what they were, if may allows it.
+func (w *writer) replace(n int, p *prepared, old *EditDocument, may func(stored ChunkRecord, leaf int) bool) (reused int) {
+	record := &p.record
 	kept := map[string]ChunkRecord{}
 	if old != nil {
 		for _, c := range old.Chunks {
@@ -124,7 +134,6 @@ func (w *writer) add(n int, p *prepared, old *EditDocument) (Added, error) {
 		w.state.Documents++
 	}
 	w.count(record.Language, len(p.leaves))
-	result.Chunks = len(p.leaves)
 
 	parents := p.parentRecords(w.owner)
 	for _, c := range parents {
@@ -142,9 +151,9 @@ func (w *writer) add(n int, p *prepared, old *EditDocument) (Added, error) {
 		c := l.record
 		before, there := kept[c.ID]
 		delete(kept, c.ID)
-		if there && bytes.Equal(before.InputHash, c.InputHash) {
+		if there && bytes.Equal(before.InputHash, c.InputHash) && may(before, i) {
 			c.Ordinal, c.Length = before.Ordinal, before.Length
-			result.ChunksReused++
+			reused++
 			switch {
 			case record.NoVectors && !old.Document.NoVectors:
 				w.gone = append(w.gone, c.Ordinal)
@@ -180,7 +189,7 @@ func (w *writer) add(n int, p *prepared, old *EditDocument) (Added, error) {
 		}
 		w.changes.DeleteChunks = append(w.changes.DeleteChunks, id)
 	}
-	return result, nil
+	return reused
 }
 
 // embed plans that a leaf gets a vector.
@@ -189,9 +198,9 @@ func (w *writer) embed(n int, name string, c ChunkRecord) {
 		return
 	}
 	w.embeds = append(w.embeds, embedLeaf{
-		document: n,
-		job:      Job{Ordinal: c.Ordinal, JobInput: JobInput{Owner: w.owner, Name: name, Heading: c.Heading, Text: c.Text}},
-		hash:     inputHash(embedInput(name, c.Heading, c.Text)),
+		document: n, position: c.Position,
+		job:  Job{Ordinal: c.Ordinal, JobInput: JobInput{Owner: w.owner, Name: name, Heading: c.Heading, Text: c.Text}},
+		hash: inputHash(embedInput(name, c.Heading, c.Text)),
 	})
 }
 

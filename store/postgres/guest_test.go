@@ -261,6 +261,29 @@ func calls(db *pgdbm.DB) []call {
 			_, total, err := ws.Chunks(ctx, note.DocumentID, nil)
 			return counts("chunks", total, 3, err)
 		}},
+		{"Owner.Snapshots, Owner.Restore of what is there", func(ctx context.Context) error {
+			found, err := ws.Snapshots(ctx, []string{note.DocumentID}, []int64{generation})
+			if err != nil {
+				return err
+			}
+			restored, err := ws.Restore(ctx, found, nil)
+			if err != nil || restored[0].Status != llmemory.Unchanged {
+				return fmt.Errorf("%+v, %w", restored, err)
+			}
+			return nil
+		}},
+		{"Owner.Restore for another owner, Owner.DeleteAll of what was restored", func(ctx context.Context) error {
+			found, err := ws.Snapshots(ctx, []string{note.DocumentID}, nil)
+			if err != nil {
+				return err
+			}
+			heir := mem.Owner("heir")
+			if restored, err := heir.Restore(ctx, found, &llmemory.RestoreOptions{From: "o"}); err != nil || restored[0].Status != llmemory.Created {
+				return fmt.Errorf("%+v, %w", restored, err)
+			}
+			deleted, err := heir.DeleteAll(ctx)
+			return counts("documents", len(deleted.DocumentIDs), 1, err)
+		}},
 		{"Owner.List by date", list(52, llmemory.ListOptions{OrderBy: llmemory.ByDate, Offset: 10, Limit: 10})},
 		{"Owner.Stats", func(ctx context.Context) error {
 			stats, err := ws.Stats(ctx)

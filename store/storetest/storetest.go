@@ -71,6 +71,7 @@ func RunWith(t *testing.T, open func(tb testing.TB) llmemory.Store, o Options) {
 		{"Queue", s.queueCases()},
 		{"Worker", s.workerCases()},
 		{"Tenancy", s.tenancyCases()},
+		{"Restore", s.restoreCases()},
 		{"Index", s.indexCases()},
 		{"Race", s.raceCases()},
 		{"Random", s.randomCases()},
