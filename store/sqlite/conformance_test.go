@@ -17,7 +17,7 @@ func TestConformance(t *testing.T) {
 	open := func(tb testing.TB) llmemory.Store {
 		return openAt(tb, filepath.Join(tb.TempDir(), "memory.db"), sqlite.Off)
 	}
-	storetest.RunWith(t, open, storetest.Options{Reopen: reopen, OneWriter: true})
+	storetest.RunWith(t, open, storetest.Options{Reopen: reopen, Check: checkRows, OneWriter: true})
 }
 
 // reopen closes a store and opens its file again.
@@ -28,19 +28,4 @@ func reopen(tb testing.TB, store llmemory.Store) llmemory.Store {
 		tb.Fatal(err)
 	}
 	return openAt(tb, s.Path(), sqlite.Off)
-}
-
-// openAt opens a store that the test closes.
-func openAt(tb testing.TB, path string, synchronous sqlite.Synchronous) *sqlite.Store {
-	tb.Helper()
-	store, err := sqlite.Open(tb.Context(), path, &sqlite.Options{Synchronous: synchronous})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		if err := store.Close(); err != nil {
-			tb.Errorf("close the store: %v", err)
-		}
-	})
-	return store
 }

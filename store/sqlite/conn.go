@@ -35,6 +35,7 @@ func connect(ctx context.Context, path string, o *Options) (*conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	register()
 	raw, err := sqlite3.OpenFlags(address(path), sqlite3.OPEN_READWRITE|sqlite3.OPEN_URI)
 	if err != nil {
 		return nil, err
@@ -54,9 +55,9 @@ func address(path string) string {
 		if len(slashed) > 1 && slashed[1] == ':' {
 			slashed = "/" + slashed
 		}
-		return "file:" + escape.Replace(slashed)
+		return "file:" + escape.Replace(slashed) + "?vfs=" + fileSystem
 	}
-	return "file:" + escape.Replace(slashed) + "?modeof=" + strings.NewReplacer("%", "%25", "&", "%26", "+", "%2b", "#", "%23").Replace(path)
+	return "file:" + escape.Replace(slashed) + "?vfs=" + fileSystem + "&modeof=" + strings.NewReplacer("%", "%25", "&", "%26", "+", "%2b", "#", "%23").Replace(path)
 }
 
 func (c *conn) setUp(ctx context.Context, o *Options) error {

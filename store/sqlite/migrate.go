@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -180,8 +181,10 @@ func (m *migration) Unclaim(context.Context, migrate.Lease) error { return error
 // prepareFile finds out whose file c is connected to and brings it up to date. It writes nothing to a file that is not ours, and
 // nothing to one that is up to date.
 func prepareFile(ctx context.Context, c *conn, path string, files fs.FS, o *Options) error {
-	empty, err := examine(c, path)
-	if err != nil {
+	if err := examine(c, path); err != nil {
+		return err
+	}
+	if err := c.trusted(); err != nil {
 		return err
 	}
 	m := migrator(c, files)
@@ -196,28 +199,20 @@ func prepareFile(ctx context.Context, c *conn, path string, files fs.FS, o *Opti
 		}
 		return fmt.Errorf("%w in %s: %s: run `llmemory migrate up`", migrate.ErrPending, path, strings.Join(names, ", "))
 	}
-	if empty {
-		if err := c.format(ctx, o.BusyTimeout); err != nil {
-			return err
-		}
-	}
 	if len(plan) > 0 {
 		if _, err := m.Up(ctx); err != nil {
 			return err
 		}
 	}
-	if err := complete(c, path); err != nil {
-		return err
-	}
-	return c.trusted()
+	return complete(c, path)
 }
 
-// examine refuses files that are not ours, or of which a part is gone. It tells whether the file is empty.
-func examine(c *conn, path string) (empty bool, err error) {
+// examine refuses files that are not ours, or of which a part is gone.
+func examine(c *conn, path string) (err error) {
 	var version string
 	var id, schema, pages, size int64
 	if err := c.exec("BEGIN"); err != nil {
-		return false, err
+		return err
 	}
 	defer func() { err = errors.Join(err, c.exec("ROLLBACK")) }()
 	// The first thing that is read makes the others be of the same instant.
@@ -226,10 +221,10 @@ func examine(c *conn, path string) (empty bool, err error) {
 		return nil
 	})
 	if err != nil {
-		return false, err
+		return err
 	}
 	if err := checkVersion(version); err != nil {
-		return false, err
+		return err
 	}
 	number := func(sql string, into *int64) error {
 		return c.query(sql, func(r row) error {
@@ -238,15 +233,15 @@ func examine(c *conn, path string) (empty bool, err error) {
 		})
 	}
 	if err := errors.Join(number("PRAGMA application_id", &id), number("PRAGMA page_count", &pages), number("PRAGMA page_size", &size)); err != nil {
-		return false, err
+		return err
 	}
 	switch {
 	case id == applicationID:
-		return false, whole(path, pages*size)
+		return whole(path, pages*size)
 	case id == 0 && schema == 0:
-		return true, nil
+		return nil // empty, so far
 	}
-	return false, stranger(path)
+	return stranger(path)
 }
 
 func stranger(path string) error {
@@ -270,7 +265,24 @@ func complete(c *conn, path string) error {
 	return nil
 }
 
-// format makes an empty file a database with a log beside it and a checksum in every page.
+// format makes an empty file a database with a log beside it and a checksum in every page. Others may do so at the same time.
+//
+// The connection is not used for anything else: it did not see that the file has checksums when it was opened, and would not write any.
+func format(ctx context.Context, path string, o *Options) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return &llmemory.UnavailableError{What: "database", Err: err}
+	}
+	if info.Size() > 0 {
+		return nil
+	}
+	c, err := connect(ctx, path, o)
+	if err != nil {
+		return classify(path, err)
+	}
+	return classify(path, errors.Join(c.format(ctx, o.BusyTimeout), c.close()))
+}
+
 func (c *conn) format(ctx context.Context, wait time.Duration) error {
 	if _, err := c.raw.FileControl("main", sqlite3.FCNTL_RESERVE_BYTES, checksumBytes); err != nil {
 		return err

@@ -109,6 +109,9 @@ func open(ctx context.Context, path string, opts *Options, migrations fs.FS) (*S
 	if err != nil {
 		return nil, err
 	}
+	if err := format(ctx, full, &o); err != nil {
+		return nil, err
+	}
 	s := &Store{path: full, pool: newPool(full, o), sql: sql, wake: newWake()}
 	session, err := s.pool.first(ctx)
 	if err == nil {
@@ -180,7 +183,7 @@ const magic = "SQLite format 3\x00"
 
 // checkHeader looks at a file before SQLite does, which might do something to it: to finish what a killed program had begun.
 func checkHeader(f io.ReaderAt, path string) error {
-	header := make([]byte, 100)
+	header := make([]byte, 105)
 	n, err := f.ReadAt(header, 0)
 	switch {
 	case n == 0 && errors.Is(err, io.EOF):
@@ -190,8 +193,10 @@ func checkHeader(f io.ReaderAt, path string) error {
 	case n < len(header) || string(header[:len(magic)]) != magic:
 		return fmt.Errorf("%w: %s is not a database", llmemory.ErrCorrupt, path)
 	}
-	// 0 may be that of another program, or of ours whose name is in the log only.
-	if id := binary.BigEndian.Uint32(header[68:]); id != 0 && id != applicationID {
+	// Our first tables and our id were written at once, to this page. While there are none, they may be in the log.
+	id, schema := binary.BigEndian.Uint32(header[68:]), header[100:]
+	const leaf, cells = 0x0d, 3 // of the page that lists the tables: its kind, and the place of the number of its cells
+	if id != applicationID && (id != 0 || schema[0] != leaf || binary.BigEndian.Uint16(schema[cells:]) > 0) {
 		return stranger(path)
 	}
 	return nil

@@ -1,0 +1,40 @@
+package sqlite_test
+
+import (
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/llmemory/llmemory/store/sqlite"
+)
+
+// TestMain lets the test binary be a process of its own, where its environment says so, and fails if goroutines are left over.
+func TestMain(m *testing.M) {
+	if task := os.Getenv(starterTask); task != "" {
+		os.Exit(starter(task))
+	}
+	goleak.VerifyTestMain(m)
+}
+
+func must(tb testing.TB, err error) {
+	tb.Helper()
+	if err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// openAt opens a store that the test closes.
+func openAt(tb testing.TB, path string, synchronous sqlite.Synchronous) *sqlite.Store {
+	tb.Helper()
+	store, err := sqlite.Open(tb.Context(), path, &sqlite.Options{Synchronous: synchronous})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			tb.Errorf("close the store: %v", err)
+		}
+	})
+	return store
+}
