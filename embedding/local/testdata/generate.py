@@ -5,7 +5,7 @@
     static/    a model2vec with random weights, and its vectors
     mapped/    one whose vocabulary is quantised: with weights, a mapping, and vectors of 8 bits
     sentence/  a StaticEmbedding of sentence-transformers
-    cross/     a cross-encoder with random weights, and its scores of pairs
+    ../../../internal/nn/testdata/cross/  a cross-encoder with random weights, and its scores of pairs
     minilm.json  vectors of all-MiniLM-L6-v2, if its folder is given: 32-bit floats, little-endian, in base64
 
     pip install torch==2.15.0 sentence-transformers==6.2.0 transformers==5.24.0 tokenizers==0.23.3 model2vec
@@ -27,6 +27,8 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.models import Normalize, Pooling, StaticEmbedding, Transformer
 from tokenizers import AddedToken, BertWordPieceTokenizer, Tokenizer
 from transformers import BertConfig, BertForSequenceClassification, BertModel, BertTokenizerFast
+
+NN = "../../../internal/nn/testdata"
 
 TEXTS = [
     "",
@@ -152,7 +154,7 @@ def make_bert(vocab: list[str]) -> None:
     reference("prompts.json", TEXTS, whole.encode_query(TEXTS, batch_size=1),
               passages=packed(whole.encode_document(TEXTS, batch_size=1)))
 
-    cross = fresh("cross")
+    cross = fresh(os.path.join(NN, "cross"))
     model = BertForSequenceClassification(bert(vocab, num_labels=1))
     randomize(model)
     model.save_pretrained(source)
@@ -160,8 +162,12 @@ def make_bert(vocab: list[str]) -> None:
     ranker.save(cross, create_model_card=False)
     pairs = [(TEXTS[3], t) for t in TEXTS] + [(TEXTS[-1], t) for t in TEXTS[1:4]]
     scores = ranker.predict(pairs, batch_size=1, activation_fn=torch.nn.Identity())
-    encoded = [ranker.tokenizer(a, b, truncation=True, max_length=48) for a, b in pairs]
-    write("cross.json", [
+    encode = lambda a, b: {k: v[0] for k, v in ranker.tokenizer([a], [b], truncation=True, max_length=48).items()}
+    encoded = [encode(a, b) for a, b in pairs]
+    for name in os.listdir(cross):
+        if name not in ("config.json", "model.safetensors"):
+            os.remove(os.path.join(cross, name))
+    write(os.path.join(NN, "cross.json"), [
         {"query": a, "text": b, "ids": e["input_ids"], "types": e["token_type_ids"], "score": float(s)}
         for (a, b), e, s in zip(pairs, encoded, scores)
     ])
