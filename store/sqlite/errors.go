@@ -43,7 +43,7 @@ func classify(path string, err error) error {
 		return nil
 	case errors.Is(err, sqlite3.CORRUPT), errors.Is(err, sqlite3.NOTADB), errors.Is(err, sqlite3.IOERR_DATA), errors.Is(err, sqlite3.IOERR_CORRUPTFS),
 		errors.Is(err, sqlite3.IOERR_SHORT_READ):
-		return fmt.Errorf("%w: %s: %w", llmemory.ErrCorrupt, path, err)
+		return fmt.Errorf("%w: %s: %w%s", llmemory.ErrCorrupt, path, err, code(err))
 	case errors.Is(err, sqlite3.BUSY), errors.Is(err, sqlite3.LOCKED), errors.Is(err, sqlite3.PROTOCOL), errors.Is(err, migrate.ErrLocked):
 		return unavailable("busy, another process is writing")
 	case errors.Is(err, sqlite3.FULL):
@@ -60,3 +60,12 @@ func classify(path string, err error) error {
 
 // diskFailed tells whether a commit may have happened although it failed: what it wrote may have reached the disk.
 func diskFailed(err error) bool { return errors.Is(err, sqlite3.IOERR) }
+
+// code is the extended code of an error, for its text.
+func code(err error) string {
+	var extended sqlite3.ExtendedErrorCode
+	if !errors.As(err, &extended) {
+		return ""
+	}
+	return fmt.Sprintf(" (%d)", extended)
+}

@@ -277,10 +277,13 @@ func format(ctx context.Context, path string, o *Options) error {
 		return nil
 	}
 	c, err := connect(ctx, path, o)
-	if err != nil {
-		return classify(path, err)
+	if err == nil {
+		err = errors.Join(c.format(ctx, o.BusyTimeout), c.close())
 	}
-	return classify(path, errors.Join(c.format(ctx, o.BusyTimeout), c.close()))
+	if errors.Is(err, sqlite3.IOERR_DATA) {
+		return nil // somebody was faster, and this connection took pages for smaller than they are
+	}
+	return classify(path, err)
 }
 
 func (c *conn) format(ctx context.Context, wait time.Duration) error {
