@@ -280,7 +280,7 @@ func (f Filter) Matches(metadata map[string]any) bool {
 	if err != nil {
 		return false
 	}
-	return n.match(m)
+	return n.match(func(path []string) (any, bool) { return field(m, path) })
 }
 
 // Matcher returns f as a function of metadata in their JSON form, for stores that ask of many documents. Its error wraps
@@ -290,49 +290,51 @@ func (f Filter) Matcher() (func(metadata []byte) (bool, error), error) {
 	if err != nil {
 		return nil, err
 	}
-	return func(metadata []byte) (bool, error) {
-		dec := json.NewDecoder(bytes.NewReader(metadata))
-		dec.UseNumber()
-		var v any
-		if err := dec.Decode(&v); err != nil {
-			return false, fmt.Errorf("%w: metadata: %w", ErrCorrupt, err)
+	return func(metadata []byte) (yes bool, err error) {
+		if !json.Valid(metadata) {
+			return false, fmt.Errorf("%w: metadata are not JSON", ErrCorrupt)
 		}
-		return n.match(v), nil
+		return n.match(func(path []string) (any, bool) { return rawField(metadata, path) }), nil
 	}, nil
 }
 
-func (f Filter) match(metadata any) bool {
+// field finds a value in decoded JSON by its path of object keys.
+func field(v any, path []string) (any, bool) {
+	for _, k := range path {
+		obj, ok := v.(map[string]any)
+		if !ok {
+			return nil, false
+		}
+		if v, ok = obj[k]; !ok {
+			return nil, false
+		}
+	}
+	return v, true
+}
+
+// match applies a normalized filter to metadata whose fields find returns.
+func (f Filter) match(find func(path []string) (any, bool)) bool {
 	switch f.op {
 	case "":
 		return true
 	case "and":
 		for _, a := range f.args {
-			if !a.match(metadata) {
+			if !a.match(find) {
 				return false
 			}
 		}
 		return true
 	case "or":
 		for _, a := range f.args {
-			if a.match(metadata) {
+			if a.match(find) {
 				return true
 			}
 		}
 		return false
 	case "not":
-		return !f.args[0].match(metadata)
+		return !f.args[0].match(find)
 	}
-	got, there := metadata, true
-	for _, k := range f.path {
-		obj, ok := got.(map[string]any)
-		if !ok {
-			there = false
-			break
-		}
-		if got, there = obj[k]; !there {
-			break
-		}
-	}
+	got, there := find(f.path)
 	switch f.op {
 	case "exists":
 		return there == f.value.(bool)

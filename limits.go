@@ -1,6 +1,7 @@
 package llmemory
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math/big"
@@ -207,6 +208,11 @@ func plainNumbers(v any) any {
 }
 
 func compareNumbers(a, b json.Number) int {
+	if x, err := strconv.ParseInt(string(a), 10, 64); err == nil { // most are
+		if y, err := strconv.ParseInt(string(b), 10, 64); err == nil {
+			return cmp.Compare(x, y)
+		}
+	}
 	x, okX := new(big.Rat).SetString(string(a))
 	y, okY := new(big.Rat).SetString(string(b))
 	if !okX || !okY {
