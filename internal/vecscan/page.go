@@ -58,10 +58,9 @@ func (p *Page) Append(next *Page) {
 	p.removed = append(p.removed, next.removed...)
 }
 
-// Compact drops what has been removed, and the removals. What is left is what the newest version holds; older ones cannot be told
-// from it any more.
-func (p *Page) Compact() {
-	gone := removals(nil).add(p.removed)
+// Without drops what has been removed, and the removals. What is left is what the newest version holds; older ones cannot be told from
+// it any more.
+func (p *Page) Without(gone Removals) {
 	stride, n := Stride(p.dimensions), 0
 	for i, e := range p.entries {
 		if gone.has(e) {
@@ -74,29 +73,34 @@ func (p *Page) Compact() {
 	p.entries, p.codes, p.removed = p.entries[:n], p.codes[:n*stride], nil
 }
 
-// Split cuts off the first n vectors as a page of its own. Only a page without removals can be split.
-func (p *Page) Split(n int) (first, rest *Page) {
-	at := n * Stride(p.dimensions)
-	return &Page{p.dimensions, p.entries[:n], p.codes[:at], nil}, &Page{p.dimensions, p.entries[n:], p.codes[at:], nil}
+// Last returns the newest version that the page tells of.
+func (p *Page) Last() (version uint64) {
+	if n := len(p.entries); n > 0 {
+		version = p.entries[n-1].version
+	}
+	if n := len(p.removed); n > 0 {
+		version = max(version, p.removed[n-1].version)
+	}
+	return version
 }
 
 // Vectors returns how many vectors there are, removed ones included.
 func (p *Page) Vectors() int { return len(p.entries) }
 
-// removals are the versions that ordinals went with last.
-type removals map[uint64]uint64
+// Removals are the versions that ordinals went with last. The zero value knows of none.
+type Removals struct{ last map[uint64]uint64 }
 
-func (r removals) add(list []removal) removals {
-	if r == nil && len(list) > 0 {
-		r = make(removals, len(list))
+// Add takes over the removals of a page.
+func (r *Removals) Add(p *Page) {
+	if r.last == nil && len(p.removed) > 0 {
+		r.last = make(map[uint64]uint64, len(p.removed))
 	}
-	for _, x := range list {
-		r[x.ordinal] = max(r[x.ordinal], x.version)
+	for _, x := range p.removed {
+		r.last[x.ordinal] = max(r.last[x.ordinal], x.version)
 	}
-	return r
 }
 
-func (r removals) has(e entry) bool { return len(r) > 0 && e.version < r[e.ordinal] }
+func (r Removals) has(e entry) bool { return len(r.last) > 0 && e.version < r.last[e.ordinal] }
 
 // The stored form, all numbers little-endian: the checksum (CRC-32C) of all that follows, dimensions, vectors, removals, 32 bits each;
 // then for every vector ordinal and version in 64 bits, scale and loss as float32; for every removal ordinal and version in 64 bits;

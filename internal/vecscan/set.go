@@ -82,6 +82,14 @@ func (s *Set) Apply(version uint64, pages []*Page) {
 	s.version = version
 }
 
+// Load takes over the changes of a page, as [Set.Apply] does, but leaves the version as it is: for a set that nobody else has yet, and
+// that is to be filled page by page. When all are there, Apply says of which version it is.
+func (s *Set) Load(p *Page) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.apply(p)
+}
+
 // apply takes over what of a page comes after the set's version. A vector that comes with the version another one of its ordinal goes
 // with comes after it.
 func (s *Set) apply(p *Page) {
@@ -221,7 +229,7 @@ func (s *Set) among(q *Query, version uint64, k int, among []uint64) []Candidate
 // has.
 type Scan struct {
 	collector *collector
-	gone      removals
+	gone      Removals
 	keep      func(ordinal uint64) bool
 }
 
@@ -232,7 +240,7 @@ func NewScan(q *Query, k int, keep func(ordinal uint64) bool) *Scan {
 
 // Page searches the next page.
 func (s *Scan) Page(p *Page) {
-	s.gone = s.gone.add(p.removed)
+	s.gone.Add(p)
 	numbers := make([][2]float32, len(p.entries))
 	for i, e := range p.entries {
 		numbers[i] = [2]float32{e.scale, e.lost}

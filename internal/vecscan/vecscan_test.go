@@ -144,13 +144,21 @@ func testExact(t *testing.T, r *rand.Rand, d int, draw func(*rand.Rand, int) []f
 		merged[i*2/len(pages)].Append(p)
 		compact.Append(p)
 	}
-	compact.Compact()
+	var dropped vecscan.Removals
+	for _, p := range pages {
+		dropped.Add(p)
+	}
+	compact.Without(dropped)
 	if compact.Len() != len(versions[last]) {
 		t.Errorf("a compacted page holds %d, want %d", compact.Len(), len(versions[last]))
 	}
 	anew := vecscan.NewSet(d)
-	anew.Apply(last, []*vecscan.Page{store(t, merged[0], d), store(t, merged[1], d)})
-	first, rest := compact.Split(compact.Len() / 3)
+	anew.Load(store(t, merged[0], d))
+	anew.Load(store(t, merged[1], d))
+	anew.Apply(last, nil)
+	if merged[1].Last() > last || merged[0].Last() >= merged[1].Last() {
+		t.Errorf("merged pages end with versions %d and %d", merged[0].Last(), merged[1].Last())
+	}
 
 	for range 30 {
 		query := draw(r, d)
@@ -190,7 +198,7 @@ func testExact(t *testing.T, r *rand.Rand, d int, draw func(*rand.Rand, int) []f
 		check("set", set.Candidates(q, version, k, among))
 		check("set made anew", anew.Candidates(q, version, k, among))
 		if version == last {
-			for how, list := range map[string][]*vecscan.Page{"pages": pages, "merged pages": merged, "compact page": {compact}, "split page": {first, rest}} {
+			for how, list := range map[string][]*vecscan.Page{"pages": pages, "merged pages": merged, "compact page": {compact}} {
 				s := vecscan.NewScan(q, k, keep)
 				for _, p := range slices.Backward(list) {
 					s.Page(p)

@@ -63,7 +63,7 @@ func (e *edit) start(c *conn, p llmemory.EditParams) error {
 			}
 		}
 	case len(p.DocumentIDs) > 0:
-		for _, id := range p.DocumentIDs {
+		for _, id := range slices.Sorted(slices.Values(p.DocumentIDs)) {
 			if err := c.query(sql.Get("edit_documents_by_id"), collect(&docs, scanDocument), p.Owner, uuid(id)); err != nil {
 				return err
 			}

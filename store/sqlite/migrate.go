@@ -24,8 +24,8 @@ const Module = "aword_memory"
 const applicationID = 0x4c4c4d45
 
 // tables are what the migrations make, beside schema_migrations.
-var tables = []string{"document_chunks", "document_owners", "documents", "embedding_generations", "embedding_queue", "embeddings",
-	"text_postings", "text_segments"}
+var tables = []string{"document_chunks", "document_owners", "documents", "embedding_generations", "embedding_pages", "embedding_queue",
+	"embedding_sets", "embeddings", "text_postings", "text_segments"}
 
 const (
 	createTracking = `CREATE TABLE schema_migrations (

@@ -259,7 +259,12 @@ func (s *Store) write(ctx context.Context, change func(*conn) error) error {
 	if err != nil {
 		return err
 	}
-	err = session.do(ctx, func(c *conn) error {
+	return session.commit(ctx, change)
+}
+
+// commit runs change in a transaction of its own, commits it and ends the session.
+func (s *session) commit(ctx context.Context, change func(*conn) error) error {
+	err := s.do(ctx, func(c *conn) error {
 		if err := c.exec("BEGIN IMMEDIATE"); err != nil {
 			return err
 		}
@@ -268,7 +273,7 @@ func (s *Store) write(ctx context.Context, change func(*conn) error) error {
 		}
 		return c.commit()
 	})
-	return errors.Join(err, session.end())
+	return errors.Join(err, s.end())
 }
 
 // commit ends a write transaction. It is not interrupted: what became of it is always known, unless the disk fails.

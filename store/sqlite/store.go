@@ -37,6 +37,9 @@ var statementFiles embed.FS
 // DefaultBusyTimeout is the default of [Options.BusyTimeout].
 const DefaultBusyTimeout = 5 * time.Second
 
+// DefaultVectorMemory is the default of [Options.VectorMemory].
+const DefaultVectorMemory = 512 << 20
+
 // Synchronous says how often the disk is made to write at once.
 type Synchronous string
 
@@ -57,6 +60,10 @@ type Options struct {
 	// BusyTimeout is how long to wait for another process that is writing, before the call fails with [llmemory.ErrUnavailable].
 	// Defaults to [DefaultBusyTimeout], 5 s.
 	BusyTimeout time.Duration
+	// VectorMemory is how many bytes of quantised vectors are kept in memory at the most, those of the owners that searched last. A
+	// vector takes its number of dimensions and some 60 bytes. An owner who has more than that is searched in the file, which takes
+	// several times as long, as is everybody if it is negative. Defaults to [DefaultVectorMemory], 512 MiB.
+	VectorMemory int64
 	// RequireMigrated makes a pending migration an error instead of running it.
 	RequireMigrated bool
 }
@@ -67,6 +74,8 @@ type Store struct {
 	pool *pool
 	sql  sqlfile.Set
 	wake *wake
+	// loaded are the sets of vectors in memory.
+	loaded *loadedSets
 }
 
 var _ llmemory.Store = (*Store)(nil)
@@ -112,7 +121,7 @@ func open(ctx context.Context, path string, opts *Options, migrations fs.FS) (*S
 	if err := format(ctx, full, &o); err != nil {
 		return nil, err
 	}
-	s := &Store{path: full, pool: newPool(full, o), sql: sql, wake: newWake()}
+	s := &Store{path: full, pool: newPool(full, o), sql: sql, wake: newWake(), loaded: newLoadedSets(cmp.Or(o.VectorMemory, DefaultVectorMemory))}
 	session, err := s.pool.first(ctx)
 	if err == nil {
 		err = session.do(ctx, func(c *conn) error { return prepareFile(ctx, c, full, migrations, &o) })

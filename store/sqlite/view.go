@@ -3,6 +3,7 @@ package sqlite
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -97,6 +98,9 @@ func (v *view) Postings(ctx context.Context, p llmemory.PostingsParams) (*llmemo
 			}
 		}
 		out.Vector, err = v.nearest(ctx, c, p.Owner, p.Vector, llmemory.Where{})
+		if errors.Is(err, llmemory.ErrNotFound) && p.Vector.Generation != out.Active {
+			err = nil // it was retired: the answer says which one is active now
+		}
 		return err
 	})
 	if err != nil {
@@ -153,6 +157,9 @@ func (v *view) Match(ctx context.Context, p llmemory.MatchParams) (*llmemory.Mat
 			}
 		}
 		out.Vector, err = v.nearest(ctx, c, p.Owner, p.Vector, p.Where)
+		if errors.Is(err, llmemory.ErrNotFound) {
+			err = &llmemory.UnavailableError{What: "vectors", Err: err}
+		}
 		return err
 	})
 	if err != nil {

@@ -1,4 +1,6 @@
+DROP TABLE {{tables.embedding_pages}};
 DROP TABLE {{tables.embeddings}};
+DROP TABLE {{tables.embedding_sets}};
 DROP TABLE {{tables.embedding_queue}};
 DROP TABLE {{tables.embedding_generations}};
 DROP TABLE {{tables.text_postings}};

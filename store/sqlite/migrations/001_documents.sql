@@ -114,30 +114,52 @@ CREATE TABLE {{tables.embedding_generations}} (
 CREATE UNIQUE INDEX embedding_generations_model ON {{tables.embedding_generations}} (identity, profile) WHERE state <> 'retired';
 CREATE UNIQUE INDEX embedding_generations_active ON {{tables.embedding_generations}} (state) WHERE state = 'active';
 
+-- What an owner has in a generation. Numbers are never used again. The keys of jobs, vectors and pages begin with the number, and so
+-- with owner and generation.
+CREATE TABLE {{tables.embedding_sets}} (
+    set_id     INTEGER PRIMARY KEY AUTOINCREMENT,
+    owner_id   TEXT    NOT NULL,
+    generation INTEGER NOT NULL,
+    version    INTEGER NOT NULL DEFAULT 0, -- the last change
+    since      INTEGER NOT NULL DEFAULT 0, -- the version from which on pages tell what was removed
+    vectors    INTEGER NOT NULL DEFAULT 0,
+    removed    INTEGER NOT NULL DEFAULT 0, -- vectors that pages hold still
+    UNIQUE (owner_id, generation)
+) STRICT;
+CREATE INDEX embedding_sets_generation ON {{tables.embedding_sets}} (generation);
+
 -- A leaf that waits for a vector. Whoever removes the row may put the vector in its place: nobody else may, so a vector never comes
 -- too late.
 CREATE TABLE {{tables.embedding_queue}} (
-    owner_id    TEXT    NOT NULL,
-    generation  INTEGER NOT NULL,
+    set_id      INTEGER NOT NULL,
     ordinal     INTEGER NOT NULL,
+    generation  INTEGER NOT NULL, -- of the set
     attempts    INTEGER NOT NULL DEFAULT 0,
     dead        INTEGER NOT NULL DEFAULT 0,
     due_at      INTEGER NOT NULL, -- while leased: the end of the lease
     lease_token BLOB,
     queued_at   INTEGER NOT NULL,
     reason      TEXT    NOT NULL DEFAULT '', -- why it failed last
-    PRIMARY KEY (owner_id, generation, ordinal)
+    PRIMARY KEY (set_id, ordinal)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX embedding_queue_due ON {{tables.embedding_queue}} (generation, due_at) WHERE NOT dead;
 CREATE INDEX embedding_queue_lease ON {{tables.embedding_queue}} (lease_token) WHERE lease_token IS NOT NULL;
 
--- The vectors: little-endian 32-bit floats, or what the generation says.
+-- The vectors: little-endian 32-bit floats. The key is the number of the set, times 2^32, plus the leaf's ordinal.
 CREATE TABLE {{tables.embeddings}} (
-    owner_id   TEXT    NOT NULL,
-    generation INTEGER NOT NULL,
-    ordinal    INTEGER NOT NULL,
-    input_hash BLOB    NOT NULL,
-    embedding  BLOB    NOT NULL,
-    PRIMARY KEY (owner_id, generation, ordinal)
+    vector_id  INTEGER PRIMARY KEY,
+    input_hash BLOB NOT NULL,
+    embedding  BLOB NOT NULL
 ) STRICT;
-CREATE INDEX embeddings_input ON {{tables.embeddings}} (owner_id, generation, input_hash);
+CREATE INDEX embeddings_input ON {{tables.embeddings}} (vector_id >> 32, input_hash);
+
+-- The vectors once more, quantised, many to a page: what changed up to a version, beginning where the page before ends. See
+-- internal/vecscan for what is in a page.
+CREATE TABLE {{tables.embedding_pages}} (
+    page_id INTEGER PRIMARY KEY,
+    set_id  INTEGER NOT NULL,
+    version INTEGER NOT NULL, -- the last it tells of
+    size    INTEGER NOT NULL, -- vectors and removals
+    page    BLOB    NOT NULL
+) STRICT;
+CREATE INDEX embedding_pages_version ON {{tables.embedding_pages}} (set_id, version, page_id, size);
