@@ -237,7 +237,7 @@ func (m *Memory) embedderOf(ctx context.Context, g *Generation) embedding.Embedd
 		switch {
 		case err != nil:
 			likely = e
-		case info.Identity() == g.Model.Identity():
+		case info.Same(g.Model):
 			return e
 		}
 	}

@@ -167,6 +167,9 @@ func stripNULs(v any) any {
 
 // DecodeMetadata turns stored JSON into the form [Document.Metadata] documents. Stores use it.
 func DecodeMetadata(raw []byte) (map[string]any, error) {
+	if string(raw) == "{}" { // what most documents have
+		return map[string]any{}, nil
+	}
 	v, err := jsonValue(json.RawMessage(raw))
 	if err != nil {
 		return nil, fmt.Errorf("%w: metadata: %w", ErrCorrupt, err)

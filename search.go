@@ -357,7 +357,7 @@ func (s *search) ask(ctx context.Context, q *question) (hits []Hit, stale bool, 
 		return nil, false, err
 	}
 	owned := sortedKeys(found.State.Languages)
-	if missing(languages, analysis.QueryLanguages(s.query, owned)) {
+	if !slices.Equal(owned, facts.languages) && missing(languages, analysis.QueryLanguages(s.query, owned)) {
 		// The owner has gained a language since its list was cached.
 		query, languages = s.analyse(owned)
 		params.Terms, params.Positions = s.lookups(query)
@@ -544,7 +544,10 @@ func (s *search) fuse(scored []postings.Scored, nearest []VectorHit, q *question
 		}
 		return out
 	}
-	s.explanation.Generation, s.explanation.Model = q.generation.ID, q.generation.Model.Identity()
+	s.explanation.Generation = q.generation.ID
+	if s.options.Explain {
+		s.explanation.Model = q.generation.Model.Identity()
+	}
 	if s.options.Mode == ByVector {
 		out := make([]candidate, len(nearest))
 		for i, c := range nearest {
@@ -588,7 +591,11 @@ func (s *search) fuse(scored []postings.Scored, nearest []VectorHit, q *question
 
 func (s *search) analyse(owned []string) (postings.Query, []string) {
 	languages := analysis.QueryLanguages(s.query, owned)
-	q := postings.Build(func(language, text string) []postings.Token {
+	build := postings.Build
+	if s.options.Mode == ByVector && s.options.Snippet < 0 { // words are neither looked up nor highlighted
+		build = postings.BuildConditions
+	}
+	q := build(func(language, text string) []postings.Token {
 		raw, _ := s.memory.analyzer.AnalyzeQuery(language, text, nil)
 		tokens := make([]postings.Token, len(raw))
 		for i, t := range raw {

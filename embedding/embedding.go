@@ -51,6 +51,12 @@ func (m ModelInfo) Identity() string {
 	return fmt.Sprintf("%s/%s/%d/%s", m.Provider, m.Model, m.Dimensions, hex.EncodeToString(h.Sum(nil)[:6]))
 }
 
+// Same tells whether two models have the same identity, without spelling it.
+func (m ModelInfo) Same(other ModelInfo) bool {
+	m.MaxTokens, m.PricePerMillionTokens = other.MaxTokens, other.PricePerMillionTokens
+	return m == other
+}
+
 // Prefix returns what the embedder puts before texts of a role.
 func (m ModelInfo) Prefix(role Role) string {
 	if role == Query {

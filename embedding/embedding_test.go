@@ -22,7 +22,7 @@ func TestIdentity(t *testing.T) {
 	}
 	same := base
 	same.MaxTokens, same.PricePerMillionTokens = 512, 0.5
-	if same.Identity() != base.Identity() {
+	if same.Identity() != base.Identity() || !same.Same(base) {
 		t.Error("limit or price changes the identity")
 	}
 	for name, change := range map[string]func(*embedding.ModelInfo){
@@ -36,7 +36,7 @@ func TestIdentity(t *testing.T) {
 	} {
 		other := base
 		change(&other)
-		if other.Identity() == base.Identity() {
+		if other.Identity() == base.Identity() || other.Same(base) {
 			t.Errorf("%s does not change the identity", name)
 		}
 	}

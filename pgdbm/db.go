@@ -374,6 +374,9 @@ func (db *DB) exchange(ctx context.Context, kind Kind, conn *pgx.Conn, list []*s
 	defer db.pool.maps.Put(m)
 	out := exchange(ctx, conn, m, string(kind), list)
 	db.pool.observe(conn, out.err)
+	if db.pool.tracer == nil {
+		return out
+	}
 	e := Event{Kind: kind, Schema: db.schema, Rows: out.rows, Start: start, Err: out.err}
 	if out.sent {
 		e.Statements, e.RoundTrips = len(list), 1
@@ -398,6 +401,9 @@ func (db *DB) query(ctx context.Context, conn *pgx.Conn, prelude []*statement, s
 		db.pool.maps.Put(m)
 		db.pool.observe(conn, err)
 		done(max(completed, 0))
+		if db.pool.tracer == nil {
+			return
+		}
 		e := Event{Kind: KindQuery, Schema: db.schema, Statement: excerpt(st.text), Rows: n, Start: start, Err: err}
 		if completed != notSent {
 			e.Statements, e.RoundTrips = len(prelude)+1, 1

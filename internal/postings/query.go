@@ -170,7 +170,7 @@ func quoted(text string) (inside string, n int, ok bool) {
 // often. A phrase of nothing but stop words is ignored.
 func Build(analyze func(lang, text string) []Token, langs []string, text string) Query {
 	words, phrases, exclude := ParseQuery(text)
-	var q Query
+	q := Query{Phrases: buildPhrases(analyze, langs, phrases), Exclude: buildPhrases(analyze, langs, exclude)}
 	counts := make(map[string]int)
 	for _, lang := range langs {
 		mine := make(map[string]int)
@@ -185,9 +185,13 @@ func Build(analyze func(lang, text string) []Token, langs []string, text string)
 		q.Terms = append(q.Terms, Weighted{Term: term, Count: n})
 	}
 	sort.Slice(q.Terms, func(i, j int) bool { return q.Terms[i].Term < q.Terms[j].Term })
-	q.Phrases = buildPhrases(analyze, langs, phrases)
-	q.Exclude = buildPhrases(analyze, langs, exclude)
 	return q
+}
+
+// BuildConditions is [Build] without the terms: what phrases and exclusions ask for.
+func BuildConditions(analyze func(lang, text string) []Token, langs []string, text string) Query {
+	_, phrases, exclude := ParseQuery(text)
+	return Query{Phrases: buildPhrases(analyze, langs, phrases), Exclude: buildPhrases(analyze, langs, exclude)}
 }
 
 func buildPhrases(analyze func(lang, text string) []Token, langs []string, texts []string) []Phrase {

@@ -75,6 +75,10 @@ func TestBuild(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+	conditions := BuildConditions(analyzeWords, []string{"en", "de"}, `dog dog 7 "the cat of 7" -"the" -bird`)
+	if diff := cmp.Diff(Query{Phrases: want.Phrases, Exclude: want.Exclude}, conditions); diff != "" {
+		t.Errorf("conditions (-want +got):\n%s", diff)
+	}
 	if q := Build(analyzeWords, []string{"en"}, `"the" -the 7`); len(q.Phrases) != 0 || len(q.Exclude) != 0 {
 		t.Errorf("phrases of stop words are kept: %+v", q)
 	}

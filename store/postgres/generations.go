@@ -55,7 +55,13 @@ func formOf(dimensions int) form {
 
 // on returns a statement for a generation.
 func (s *Store) on(g generation, name string) string {
-	return onGeneration(s.sql.Get(name), g.ID, g.Model.Dimensions, g.extension)
+	key := generationStatement{name, g.ID, g.Model.Dimensions, g.extension}
+	if sql, ok := s.shared.statement(key); ok {
+		return sql
+	}
+	sql := onGeneration(s.sql.Get(name), g.ID, g.Model.Dimensions, g.extension)
+	s.shared.keep(key, sql)
+	return sql
 }
 
 func onGeneration(sql string, id int64, dimensions int, extension string) string {

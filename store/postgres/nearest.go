@@ -26,7 +26,7 @@ type nearest struct {
 	params llmemory.VectorParams
 	kind   string // type of the vectors
 	query  statement
-	exact  *statement // to be asked if query finds too few; nil if query is exact
+	exact  func() (statement, error) // to be asked if query finds too few; nil if query is exact
 	found  []llmemory.VectorHit
 }
 
@@ -65,14 +65,12 @@ func (v *view) nearest(ctx context.Context, owner string, p *llmemory.VectorPara
 	n.kind = formOf(g.Model.Dimensions).kind
 	query := slices.Clone(p.Query)
 	vec.Settle(query)
-	exact, err := v.store.exactly(g, owner, query, p, where)
-	if err != nil {
-		return nil, err
-	}
-	n.query = exact
+	exact := func() (statement, error) { return v.store.exactly(g, owner, query, p, where) }
 	if index := v.store.shared.index(g.ID, owner); index != "" && (p.Among == nil || len(p.Among) > fewOrdinals) {
-		n.exact = &exact
+		n.exact = exact
 		n.query, err = v.store.indexed(g, index, owner, query, p, where)
+	} else {
+		n.query, err = exact()
 	}
 	return n, err
 }
@@ -105,7 +103,10 @@ func (s *Store) indexed(g generation, index, owner string, query []float32, p *l
 		name, plan = name+"_where", plan+", filtered"
 	}
 	condition, args, err := compile(where, args)
-	sql := strings.NewReplacer("/*condition*/", condition, "/*among*/", among, "/*order*/", i.order).Replace(s.on(g, name))
+	sql := s.on(g, name)
+	for marker, with := range map[string]string{"/*condition*/": condition, "/*among*/": among, "/*order*/": i.order} {
+		sql = replaceMarker(sql, marker, with)
+	}
 	return statement{plan: plan, sql: sql, args: args, settings: []any{strconv.Itoa(reach), strconv.Itoa(maxScan)}}, err
 }
 
@@ -156,14 +157,16 @@ func (v *view) ask(b *pgdbm.Batch, n *nearest) {
 }
 
 func (n *nearest) scan(rows pgx.Rows) error {
+	n.found = make([]llmemory.VectorHit, 0, min(n.params.Limit, 1000))
+	v := make([]float32, 0, len(n.params.Query))
 	for rows.Next() {
-		var ordinal int64
-		var raw []byte
-		if err := rows.Scan(&ordinal, &raw); err != nil {
+		r := readRow(rows)
+		ordinal, raw := r.int(), r.raw()
+		err := r.end()
+		if err != nil {
 			return err
 		}
-		v, err := decodeVector(raw, n.kind)
-		if err != nil {
+		if v, err = decodeVector(raw, n.kind, v[:0]); err != nil {
 			return err
 		}
 		if len(v) != len(n.params.Query) {
@@ -180,8 +183,12 @@ func (v *view) answer(ctx context.Context, n *nearest) (*llmemory.VectorRecord, 
 		return nil, nil
 	}
 	if n.exact != nil && len(n.found) < n.params.Limit {
-		n.exact.plan = fmt.Sprintf("%s found %d; %s", n.query.plan, len(n.found), n.exact.plan)
-		n.query, n.exact = *n.exact, nil
+		exact, err := n.exact()
+		if err != nil {
+			return nil, err
+		}
+		exact.plan = fmt.Sprintf("%s found %d; %s", n.query.plan, len(n.found), exact.plan)
+		n.query, n.exact = exact, nil
 		if err := v.run(ctx, n.owner, func(b *pgdbm.Batch) { v.ask(b, n) }); err != nil {
 			return nil, err
 		}

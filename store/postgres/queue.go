@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -251,7 +252,7 @@ func (s *Store) Known(ctx context.Context, p llmemory.KnownParams) ([]llmemory.K
 			if err := rows.Scan(&k.Owner, &k.Hash, &raw); err != nil {
 				return err
 			}
-			k.Vector, err = decodeVector(raw, formOf(g.Model.Dimensions).kind)
+			k.Vector, err = decodeVector(raw, formOf(g.Model.Dimensions).kind, nil)
 			return err
 		}))
 	})
@@ -409,8 +410,9 @@ func (s *Store) RetryQueue(ctx context.Context, p llmemory.RetryQueueParams) (in
 	return int(n), err
 }
 
-// decodeVector reads what pgvector sends: the number of dimensions, two unused bytes, the components, all in network order.
-func decodeVector(raw []byte, kind string) ([]float32, error) {
+// decodeVector appends what pgvector sends to out: after the number of dimensions and two unused bytes the components, all in
+// network order.
+func decodeVector(raw []byte, kind string, out []float32) ([]float32, error) {
 	size := 4
 	if kind == "halfvec" {
 		size = 2
@@ -418,13 +420,12 @@ func decodeVector(raw []byte, kind string) ([]float32, error) {
 	if len(raw) < 4 || len(raw) != 4+size*int(binary.BigEndian.Uint16(raw)) {
 		return nil, fmt.Errorf("%w: a %s of %d bytes", llmemory.ErrCorrupt, kind, len(raw))
 	}
-	out := make([]float32, (len(raw)-4)/size)
-	for i := range out {
-		at := raw[4+i*size:]
+	out = slices.Grow(out, (len(raw)-4)/size)
+	for at := raw[4:]; len(at) >= size; at = at[size:] {
 		if size == 2 {
-			out[i] = vec.Half(binary.BigEndian.Uint16(at))
+			out = append(out, vec.Half(binary.BigEndian.Uint16(at)))
 		} else {
-			out[i] = math.Float32frombits(binary.BigEndian.Uint32(at))
+			out = append(out, math.Float32frombits(binary.BigEndian.Uint32(at)))
 		}
 	}
 	return out, nil

@@ -40,44 +40,31 @@ func unmarshal(raw []byte, into any) error {
 	return nil
 }
 
-// documentColumns are the destinations of the columns that every statement on documents returns, in their order.
-type documentColumns struct {
-	record   llmemory.DocumentRecord
-	kind     string
-	date     *time.Time
-	metadata []byte
-}
+// documentColumns is how many columns of a document every statement on documents returns, in the order of readDocument.
+const documentColumns = 17
 
-func (c *documentColumns) dest() []any {
-	d := &c.record
-	return []any{&d.ID, &d.OriginID, &d.Key, &d.Name, &c.kind, &c.date, &c.metadata, &d.Language, &d.ContentHash, &d.Bytes, &d.Tokens,
-		&d.ChunkCount, &d.Tail, &d.NoVectors, &d.Version, &d.CreatedAt, &d.UpdatedAt}
-}
-
-func (c *documentColumns) finish() (llmemory.DocumentRecord, error) {
-	d := c.record
-	d.Type = llmemory.Type(c.kind)
-	d.Date = plainTime(c.date)
-	d.CreatedAt, d.UpdatedAt = d.CreatedAt.UTC(), d.UpdatedAt.UTC()
-	d.RawMetadata = c.metadata
-	var err error
-	d.Metadata, err = llmemory.DecodeMetadata(c.metadata)
+func readDocument(r *row) (d llmemory.DocumentRecord, err error) {
+	d.ID, d.OriginID, d.Key, d.Name, d.Type = r.text(), r.text(), r.text(), r.text(), llmemory.Type(r.text())
+	d.Date, d.RawMetadata, d.Language, d.ContentHash = r.time(), r.json(), r.text(), r.bytes()
+	d.Bytes, d.Tokens, d.ChunkCount = int(r.int()), int(r.int()), int(r.int())
+	d.Tail, d.NoVectors, d.Version, d.CreatedAt, d.UpdatedAt = r.text(), r.bool(), r.int(), r.time(), r.time()
+	if r.err != nil {
+		return d, r.err
+	}
+	d.Metadata, err = llmemory.DecodeMetadata(d.RawMetadata)
 	return d, err
 }
 
-func scanDocument(rows pgx.Rows, out *llmemory.DocumentRecord) error {
-	var c documentColumns
-	if err := rows.Scan(c.dest()...); err != nil {
+func scanDocument(rows pgx.Rows, out *llmemory.DocumentRecord) (err error) {
+	r := readRow(rows)
+	if *out, err = readDocument(&r); err != nil {
 		return err
 	}
-	var err error
-	*out, err = c.finish()
-	return err
+	return r.end()
 }
 
 // scanEdited reads a document with its chunks, which come as one array per column.
 func scanEdited(rows pgx.Rows, out *llmemory.EditDocument) error {
-	var d documentColumns
 	var (
 		ids, parents, headings, leads []string
 		levels                        []int16
@@ -85,12 +72,13 @@ func scanEdited(rows pgx.Rows, out *llmemory.EditDocument) error {
 		starts, ends, ordinals        []int64
 		hashes                        [][]byte
 	)
-	if err := rows.Scan(append(d.dest(), &ids, &parents, &levels, &positions, &starts, &ends, &tokens, &ordinals, &lengths,
-		&hashes, &headings, &leads)...); err != nil {
+	r := readRow(rows)
+	var err error
+	if out.Document, err = readDocument(&r); err != nil {
 		return err
 	}
-	var err error
-	if out.Document, err = d.finish(); err != nil {
+	if err := rows.Scan(append(make([]any, documentColumns), &ids, &parents, &levels, &positions, &starts, &ends, &tokens, &ordinals, &lengths,
+		&hashes, &headings, &leads)...); err != nil {
 		return err
 	}
 	for i, id := range ids {
@@ -105,30 +93,28 @@ func scanEdited(rows pgx.Rows, out *llmemory.EditDocument) error {
 	return nil
 }
 
-func chunkDest(c *llmemory.ChunkRecord, ordinal *int64) []any {
-	return []any{&c.ID, &c.DocumentID, &c.ParentID, &c.Level, &c.Position, &c.Start, &c.End, &c.Tokens, ordinal, &c.Length,
-		&c.InputHash, &c.Heading, &c.Lead, &c.Text}
+func readChunk(r *row) (c llmemory.ChunkRecord) {
+	c.ID, c.DocumentID, c.ParentID, c.Level, c.Position = r.text(), r.text(), r.text(), int(r.int()), int(r.int())
+	c.Start, c.End, c.Tokens, c.Ordinal, c.Length = int(r.int()), int(r.int()), int(r.int()), uint64(r.int()), int(r.int())
+	c.InputHash, c.Heading, c.Lead, c.Text = r.bytes(), r.text(), r.text(), r.text()
+	return c
 }
 
 func scanChunk(rows pgx.Rows, out *llmemory.ChunkRecord) error {
-	var ordinal int64
-	if err := rows.Scan(chunkDest(out, &ordinal)...); err != nil {
-		return err
-	}
-	out.Ordinal = uint64(ordinal)
-	return nil
+	r := readRow(rows)
+	*out = readChunk(&r)
+	return r.end()
 }
 
 func scanHit(rows pgx.Rows, out *llmemory.HitRecord) error {
-	var c documentColumns
-	var ordinal int64
-	if err := rows.Scan(append(chunkDest(&out.Chunk, &ordinal), c.dest()...)...); err != nil {
+	r := readRow(rows)
+	out.Chunk = readChunk(&r)
+	d, err := readDocument(&r)
+	if err != nil {
 		return err
 	}
-	out.Chunk.Ordinal = uint64(ordinal)
-	d, err := c.finish()
 	out.Document = d.StoredDocument
-	return err
+	return r.end()
 }
 
 func scanState(row pgx.Row, out *llmemory.OwnerState) error {

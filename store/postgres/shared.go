@@ -13,6 +13,7 @@ type shared struct {
 	generations map[int64]generation
 	indexes     map[ownerGeneration]string // names of the indexes that are ready; owners without one are left out
 	woken       time.Time                  // when jobs were last told of
+	statements  map[generationStatement]string
 
 	secured atomic.Bool // row-level security holds for the store's role
 }
@@ -21,6 +22,35 @@ type shared struct {
 type ownerGeneration struct {
 	generation int64
 	owner      string
+}
+
+// generationStatement is all that the text of a statement for a generation depends on.
+type generationStatement struct {
+	name       string
+	generation int64
+	dimensions int
+	extension  string
+}
+
+// maxStatements is how many texts of statements are kept: a generation has about thirty.
+const maxStatements = 1000
+
+// statement returns a text that was made before.
+func (c *shared) statement(key generationStatement) (string, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	sql, ok := c.statements[key]
+	return sql, ok
+}
+
+// keep remembers the text of a statement.
+func (c *shared) keep(key generationStatement, sql string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.statements == nil || len(c.statements) >= maxStatements {
+		c.statements = map[generationStatement]string{}
+	}
+	c.statements[key] = sql
 }
 
 // index returns the name of the index of an owner's vectors, as of the owner's last search; "" for none.

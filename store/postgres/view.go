@@ -199,7 +199,7 @@ func (v *view) Hits(ctx context.Context, p llmemory.HitsParams) ([]llmemory.HitR
 	for i, g := range p.Groups {
 		groups[i] = int32(g)
 	}
-	var hits []llmemory.HitRecord
+	hits := make([]llmemory.HitRecord, 0, min(p.Limit, len(p.Ordinals)))
 	var parents, neighbours []llmemory.ChunkRecord
 	b := s.batch(p.Owner)
 	b.Queue(s.sql.Get("hits"), p.Owner, ordinals, groups, int64(p.Limit)).Rows(collect(&hits, scanHit))
