@@ -2,7 +2,8 @@
 # Runs go test, race detector on and order shuffled, against one PostgreSQL
 # server for all packages: the one of PGTEST_URL, or a private one that ends
 # with this script, however it ends. Arguments are go test's; the default is
-# ./... In CI (CI=true) a skipped test is a failure.
+# ./... With -v what passed tests wrote is printed too. In CI (CI=true) a
+# skipped test is a failure.
 
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,6 +16,7 @@ go build -o "$tools/" ./internal/pgrun ./internal/gotest
 
 filter=("$tools/gotest")
 [ "${CI:-}" != true ] || filter+=(-no-skip)
+[[ " $* " != *" -v "* ]] || filter+=(-v)
 [ $# != 0 ] || set -- ./...
 
 # With the race detector every program, those that tests start included, would wait a second before it ends.

@@ -2,7 +2,8 @@
 // wants to read of it: go test's own closing line of each package, and of what
 // failed everything. It exits with 1 if anything failed, and, with -no-skip, if
 // any test skipped: a skipped test proves nothing, and where everything the
-// tests need is installed none has a reason to.
+// tests need is installed none has a reason to. With -v it prints what passed
+// tests wrote, too.
 package main
 
 import (
@@ -19,8 +20,9 @@ import (
 
 func main() {
 	noSkip := flag.Bool("no-skip", false, "count a skipped test as a failure")
+	verbose := flag.Bool("v", false, "print what tests that passed wrote, too")
 	flag.Parse()
-	code, err := filter(os.Stdin, os.Stdout, *noSkip)
+	code, err := filter(os.Stdin, os.Stdout, *noSkip, *verbose)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "gotest:", err)
 		code = 1
@@ -40,9 +42,9 @@ type event struct {
 }
 
 // filter copies the interesting part of in to out and returns the exit code.
-func filter(in io.Reader, out io.Writer, noSkip bool) (int, error) {
+func filter(in io.Reader, out io.Writer, noSkip, verbose bool) (int, error) {
 	w := bufio.NewWriter(out)
-	f := run{out: w, pending: map[key][]string{}}
+	f := run{out: w, verbose: verbose, pending: map[key][]string{}}
 	events := bufio.NewReader(in)
 	for {
 		line, readErr := events.ReadString('\n')
@@ -68,6 +70,7 @@ type key struct{ pkg, test string }
 // run is the state of one run of go test.
 type run struct {
 	out     *bufio.Writer
+	verbose bool
 	pending map[key][]string // output whose fate is not decided
 	passed  int              // tests, subtests included
 	skipped []string
@@ -92,6 +95,9 @@ func (r *run) line(line string) {
 	case "pass":
 		if e.Test != "" {
 			r.passed++
+			if r.verbose {
+				r.print(k)
+			}
 			delete(r.pending, k)
 			return
 		}

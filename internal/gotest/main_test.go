@@ -21,10 +21,21 @@ func TestFilter(t *testing.T) {
 		name   string
 		in     string
 		noSkip bool
+		loud   bool
 		want   string
 		code   int
 	}{
 		{name: "passed", in: passing, noSkip: true, want: "ok  \tm/a\t0.1s\n1 passed, 0 failed, 0 skipped\n"},
+		{
+			name: "passed, with what it wrote", loud: true,
+			in: `{"Action":"run","Package":"m/v","Test":"TestV"}
+{"Action":"output","Package":"m/v","Test":"TestV","Output":"=== RUN   TestV\n"}
+{"Action":"output","Package":"m/v","Test":"TestV","Output":"    v_test.go:3: measured\n"}
+{"Action":"output","Package":"m/v","Test":"TestV","Output":"--- PASS: TestV (0.00s)\n"}
+{"Action":"pass","Package":"m/v","Test":"TestV"}
+`,
+			want: "    v_test.go:3: measured\n--- PASS: TestV (0.00s)\n1 passed, 0 failed, 0 skipped\n",
+		},
 		{
 			name: "no tests",
 			in: `{"Action":"output","Package":"m/n","Output":"?   \tm/n\t[no test files]\n"}
@@ -78,7 +89,7 @@ func TestFilter(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			var out strings.Builder
-			code, err := filter(strings.NewReader(tt.in), &out, tt.noSkip)
+			code, err := filter(strings.NewReader(tt.in), &out, tt.noSkip, tt.loud)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -71,7 +71,8 @@ func bucketOf(n int) int { return n / 4 * 7919 % buckets }
 // crowdOptions say what a crowd is like.
 type crowdOptions struct {
 	dimensions int
-	set        space // made for the dimensions if nil
+	url        string // of an empty database; one is made if ""
+	set        space  // made for the dimensions if nil
 	profile    llmemory.Profile
 	setUp      string // SQL that makes the extension; in public by default
 	// forced makes the planner take an index even where it pays not, as for the small owners of most tests.
@@ -81,7 +82,10 @@ type crowdOptions struct {
 
 func newCrowd(t testing.TB, o crowdOptions) *crowd {
 	t.Helper()
-	c := &crowd{url: pgtest.URL(t), plans: &planLog{}, set: o.set, floor: 0.98}
+	c := &crowd{url: o.url, plans: &planLog{}, set: o.set, floor: 0.98}
+	if c.url == "" {
+		c.url = pgtest.URL(t)
+	}
 	if o.profile == llmemory.Fast {
 		c.floor = 0.9
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/llmemory/llmemory"
 	"github.com/llmemory/llmemory/internal/soak"
+	"github.com/llmemory/llmemory/pgdbm/pgtest"
 )
 
 // realVectors names a file of real vectors for TestRecall, one a line: its components, after a word or not. With it the long form
@@ -26,10 +27,13 @@ const realVectors = "RECALL_VECTORS"
 const leastRecall = 0.98
 
 // TestRecall compares searches of owners of every size, under filters of every selectivity, with the ten passages that are really
-// nearest; after many were deleted, in a new pool, and while others add. The long form has 200,000 passages.
+// nearest; after many were deleted, after the server was restarted, and while others add. The long form has 200,000 passages.
 func TestRecall(t *testing.T) {
 	t.Parallel()
-	o := crowdOptions{dimensions: soak.Pick(64, 384)}
+	server, err := pgtest.Start(t.Context(), pgtest.Options{Settings: map[string]string{"shared_buffers": soak.Pick("128MB", "1GB")}})
+	must(t, err)
+	t.Cleanup(func() { _ = server.Close() })
+	o := crowdOptions{dimensions: soak.Pick(64, 384), url: server.URL()}
 	if file := os.Getenv(realVectors); file != "" && soak.On() {
 		words := readWords(t, file)
 		o.set, o.dimensions = words, len(words[0])
@@ -46,7 +50,7 @@ func TestRecall(t *testing.T) {
 	) {
 		c.load(t, s.name, s.n)
 	}
-	_, err := c.store.DB().Exec(t.Context(), onGeneration(`ANALYZE {{tables.embeddings}}`, c.generation))
+	_, err = c.store.DB().Exec(t.Context(), onGeneration(`ANALYZE {{tables.embeddings}}`, c.generation))
 	must(t, err)
 	c.tune(t)
 	indexed := len(c.indexed(t))
@@ -61,8 +65,10 @@ func TestRecall(t *testing.T) {
 	}
 	c.recall(t, "30 % deleted")
 	run(t, observer(t, c.url), `VACUUM ANALYZE public.embeddings_1`)
+	must(t, server.Stop())
+	must(t, server.Resume(t.Context()))
 	c.open(t, o)
-	c.recall(t, "30 % deleted, after vacuum, in a new pool")
+	c.recall(t, "30 % deleted, after vacuum and a restart of the server")
 
 	// Four writers add to the largest owners all the while.
 	var stop atomic.Bool
