@@ -95,6 +95,10 @@ func exchanges(sent []byte) ([]exchange, error) {
 			s.formats = append([]int16(nil), m.ParameterFormatCodes...)
 			s.result = append([]int16(nil), m.ResultFormatCodes...)
 		case *pgproto3.Describe, *pgproto3.Execute:
+		case *pgproto3.Query:
+			if m.String != "-- ping" { // the pool looks whether a connection is alive; it does so again when the statements are sent again
+				return nil, fmt.Errorf("a search sent %q", m.String)
+			}
 		case *pgproto3.Sync:
 			list, now = append(list, now), nil
 		default:
@@ -103,8 +107,14 @@ func exchanges(sent []byte) ([]exchange, error) {
 	}
 }
 
-// replay sends the statements again and reads all rows.
-func replay(ctx context.Context, conn *pgconn.PgConn, trips []exchange) error {
+// replay sends the statements again on a connection of the store's pool, the one that a search would get, and reads all rows.
+func (o *opened) replay(ctx context.Context, trips []exchange) error {
+	acquired, err := o.pool.Pgx().Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer acquired.Release()
+	conn := acquired.Conn().PgConn()
 	for _, list := range trips {
 		var batch pgconn.Batch
 		for _, s := range list {

@@ -34,7 +34,7 @@ const (
 	peerQuestions    = 10 // to LangChainGo, whose questions may take a second each
 
 	crowd       = 16 // concurrent searches
-	crowdRounds = 5
+	crowdRounds = 9
 	crowdTime   = 2 * time.Second // of one side of a round
 )
 
@@ -85,14 +85,15 @@ func (d *drawn) Embed(_ context.Context, _ embedding.Role, texts []string) ([][]
 func (b *bench) nearest(ctx context.Context) error {
 	fmt.Fprintf(b.out, "\n## Vector and hybrid search\n\nVectors of %d dimensions, drawn by `internal/vecset`: 256 topics, each owner with an order of its own among them (Zipf), spread in 48\n"+
 		"directions that all topics share, and noise. The embedder answers at once: what is measured is the search. The ten best passages for\n"+
-		"%d questions per owner, after a warm-up by %d of them. *recall* is the share of the ten truly nearest that were found. *plain* is a\n"+
-		"search without snippets, and *bare* the very statements that it sent, sent again by pgx alone on one connection, rows read but not\n"+
-		"used; *over bare* is the ratio of these two. *by hand* is one statement as one would write it with the same index: nearest, joined with\n"+
-		"passage and document. *hybrid* is text and vectors fused, 100 candidates each, with its statements bare. *LangChainGo* is its pgvector\n"+
-		"store on a copy of the same rows, one collection per owner (%d questions); its statement materialises the table first, so no index\n"+
-		"could help it.\n\n"+
-		"| chunks in table | owner has | how | recall | vector p50 | p95 | plain p50 | bare p50 | over bare | by hand p50 | hybrid p50 | p95 | bare p50 | LangChainGo p50 | recall |\n"+
-		"|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n", vectorDimensions, b.questions, min(warmQuestions, b.questions), peerQuestions)
+		"%d questions per owner, after all of them were asked once. *recall* is the share of the ten truly nearest that were found. *plain* is a\n"+
+		"search without snippets, and *bare* the very statements that it sent, sent again by pgx alone on the same connection, rows read but\n"+
+		"not used; *over bare* is the ratio of these two. The ways to ask a question follow each other in an order drawn anew for each, so\n"+
+		"that none always finds what another has just read; *itself* is how far the same bare statements, measured twice that way, are from\n"+
+		"each other. *by hand* is one statement as one would write it with the same index: nearest, joined with passage and document. *hybrid*\n"+
+		"is text and vectors fused, 100 candidates each, with its statements bare. *LangChainGo* is its pgvector store on a copy of the same\n"+
+		"rows, one collection per owner (%d questions); its statement materialises the table first, so no index could help it.\n\n"+
+		"| chunks in table | owner has | how | recall | vector p50 | p95 | plain p50 | bare p50 | over bare | itself | by hand p50 | hybrid p50 | p95 | bare p50 | LangChainGo p50 | recall |\n"+
+		"|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n", vectorDimensions, b.questions, peerQuestions)
 	var crowds []string
 	for _, size := range b.vectorSizes {
 		rows, err := b.vectorSize(ctx, size)
@@ -214,7 +215,8 @@ func (b *bench) loadVectors(ctx context.Context, mem *llmemory.Memory, embedder 
 	return nil
 }
 
-// searchVectors asks an owner's questions by vector and hybrid, and bare. It returns what was sent for each question by vector.
+// searchVectors asks an owner's questions in all ways, the order of which is drawn for each question: what one way reads is warm
+// for the next. It returns what was sent for each question by vector.
 func (b *bench) searchVectors(ctx context.Context, o *opened, conn *pgx.Conn, tap *tap, generation int64, size int, v *vectorOwner) ([][]exchange, error) {
 	ws := o.mem.Owner(v.name)
 	db := o.store.DB()
@@ -233,88 +235,99 @@ func (b *bench) searchVectors(ctx context.Context, o *opened, conn *pgx.Conn, ta
 			return nil, err
 		}
 	}
-	var whole, plain, bare, byHand, hybrid, hybridBare []time.Duration
-	var messages [][]exchange
-	found, plan := 0, ""
-	warm := min(warmQuestions, len(v.questions))
-	for n := range warm + len(v.questions) {
-		i := n
-		if n >= warm {
-			i = n - warm
+	search := func(i int, way *llmemory.SearchOptions) (*llmemory.Result, error) {
+		result, err := ws.Search(ctx, v.questions[i], way)
+		if err == nil && len(result.Degraded) > 0 {
+			err = fmt.Errorf("degraded: %s", result.Degraded)
 		}
-		if n == warm {
-			whole, plain, bare, byHand, hybrid, hybridBare, messages, found = nil, nil, nil, nil, nil, nil, nil, 0
-		}
-		for _, way := range []struct {
-			options    llmemory.SearchOptions
-			ours, bare *[]time.Duration
-		}{
-			{llmemory.SearchOptions{Mode: llmemory.ByVector}, &whole, nil},
-			{llmemory.SearchOptions{Mode: llmemory.ByVector, Snippet: -1}, &plain, &bare},
-			{llmemory.SearchOptions{Mode: llmemory.Hybrid}, &hybrid, &hybridBare},
-		} {
-			way.options.Limit = vectorLimit
+		return result, err
+	}
+	whole := &llmemory.SearchOptions{Mode: llmemory.ByVector, Limit: vectorLimit}
+	plain := &llmemory.SearchOptions{Mode: llmemory.ByVector, Limit: vectorLimit, Snippet: -1}
+	hybrid := &llmemory.SearchOptions{Mode: llmemory.Hybrid, Limit: vectorLimit}
+	explain := *whole
+	explain.Explain = true
+	plan, found := "", 0
+	sent := map[*llmemory.SearchOptions][][]exchange{}
+	if _, err := search(0, plain); err != nil { // the first one learns how to ask for the owner
+		return nil, err
+	}
+	for i := range v.questions {
+		for _, way := range []*llmemory.SearchOptions{plain, hybrid} {
 			tap.start()
-			started := time.Now()
-			result, err := ws.Search(ctx, v.questions[i], &way.options)
-			*way.ours = append(*way.ours, time.Since(started))
-			sent := tap.stop()
+			_, err := search(i, way)
+			raw := tap.stop()
 			if err != nil {
 				return nil, err
 			}
-			if len(result.Degraded) > 0 {
-				return nil, fmt.Errorf("degraded: %s", result.Degraded)
-			}
-			if way.bare == nil {
-				var cosines []float64
-				for _, h := range result.Hits {
-					cosines = append(cosines, *h.Scores.Vector)
-				}
-				found += v.truth(i, cosines)
-				continue
-			}
-			trips, err := exchanges(sent)
+			trips, err := exchanges(raw)
 			if err != nil {
 				return nil, err
 			}
-			started = time.Now()
-			if err := replay(ctx, conn.PgConn(), trips); err != nil {
-				return nil, err
-			}
-			*way.bare = append(*way.bare, time.Since(started))
-			if way.options.Mode == llmemory.ByVector {
-				messages = append(messages, trips)
-			}
+			sent[way] = append(sent[way], trips)
 		}
-		if n == warm {
-			explained, err := ws.Search(ctx, v.questions[i], &llmemory.SearchOptions{Mode: llmemory.ByVector, Limit: vectorLimit, Explain: true})
-			if err != nil {
-				return nil, err
-			}
-			plan, _, _ = strings.Cut(explained.Explanation.Plan, " ")
-		}
-		started := time.Now()
-		rows, err := conn.Query(ctx, hand, v.queries[i])
+		result, err := search(i, &explain)
 		if err != nil {
 			return nil, err
 		}
-		for rows.Next() {
-			if _, err := rows.Values(); err != nil {
+		plan, _, _ = strings.Cut(result.Explanation.Plan, " ")
+		var cosines []float64
+		for _, h := range result.Hits {
+			cosines = append(cosines, *h.Scores.Vector)
+		}
+		found += v.truth(i, cosines)
+	}
+
+	ours := func(way *llmemory.SearchOptions) func(int) error {
+		return func(i int) error {
+			_, err := search(i, way)
+			return err
+		}
+	}
+	bare := func(way *llmemory.SearchOptions) func(int) error {
+		return func(i int) error { return o.replay(ctx, sent[way][i]) }
+	}
+	ways := []struct {
+		name string
+		ask  func(question int) error
+	}{
+		{"whole", ours(whole)}, {"plain", ours(plain)}, {"bare", bare(plain)}, {"bare again", bare(plain)},
+		{"hybrid", ours(hybrid)}, {"hybrid bare", bare(hybrid)}, {"by hand", func(i int) error {
+			rows, err := conn.Query(ctx, hand, v.queries[i])
+			if err != nil {
+				return err
+			}
+			for rows.Next() {
+				if _, err := rows.Values(); err != nil {
+					return err
+				}
+			}
+			return rows.Err()
+		}},
+	}
+	took := map[string][]time.Duration{}
+	r := rand.New(rand.NewPCG(uint64(size), uint64(v.chunks)))
+	for i := range v.questions {
+		r.Shuffle(len(ways), func(a, b int) { ways[a], ways[b] = ways[b], ways[a] })
+		for _, way := range ways {
+			started := time.Now()
+			if err := way.ask(i); err != nil {
 				return nil, err
 			}
+			took[way.name] = append(took[way.name], time.Since(started))
 		}
-		if err := rows.Err(); err != nil {
-			return nil, err
-		}
-		byHand = append(byHand, time.Since(started))
 	}
 	recall := float64(found) / float64(len(v.questions)*min(vectorLimit, v.chunks))
-	ratio := float64(percentile(plain, 50)) / float64(percentile(bare, 50))
-	v.row = fmt.Sprintf("| %d | %s = %d | %s | %.3f | %s | %s | %s | %s | %.2f | %s | %s | %s | %s", size, v.share, v.chunks, plan, recall,
-		ms(whole, 50), ms(whole, 95), ms(plain, 50), ms(bare, 50), ratio, ms(byHand, 50), ms(hybrid, 50), ms(hybrid, 95), ms(hybridBare, 50))
+	over := func(way, bare string) float64 {
+		return float64(percentile(took[way], 50)) / float64(percentile(took[bare], 50))
+	}
+	ratio := over("plain", "bare")
+	v.row = fmt.Sprintf("| %d | %s = %d | %s | %.3f | %s | %s | %s | %s | %.2f | %.2f | %s | %s | %s | %s", size, v.share, v.chunks, plan, recall,
+		ms(took["whole"], 50), ms(took["whole"], 95), ms(took["plain"], 50), ms(took["bare"], 50), ratio, over("bare again", "bare"),
+		ms(took["by hand"], 50), ms(took["hybrid"], 50), ms(took["hybrid"], 95), ms(took["hybrid bare"], 50))
 	b.progress("%s", v.row)
-	b.vector.add(recall, ratio, percentile(whole, 95), percentile(hybrid, 95))
-	return messages, nil
+	b.vector.add(recall, ratio, percentile(took["whole"], 95), percentile(took["hybrid"], 95))
+	return sent[plain], nil
 }
 
 // truth counts the cosines that are among those of the truly nearest.
@@ -341,28 +354,27 @@ func (v *vectorOwner) truth(question int, cosines []float64) (found int) {
 func (b *bench) crowd(ctx context.Context, o *opened, size int, v *vectorOwner, messages [][]exchange) (string, error) {
 	ws := o.mem.Owner(v.name)
 	options := &llmemory.SearchOptions{Mode: llmemory.ByVector, Limit: vectorLimit, Snippet: -1}
-	pool := o.store.DB().Pool().Pgx()
 	var ours, bare, shares []float64
-	for range crowdRounds {
-		x, err := rate(ctx, func(ctx context.Context, n int) error {
+	sides := []struct {
+		rates *[]float64
+		ask   func(ctx context.Context, n int) error
+	}{
+		{&ours, func(ctx context.Context, n int) error {
 			_, err := ws.Search(ctx, v.questions[n%len(v.questions)], options)
 			return err
-		})
-		if err != nil {
-			return "", err
-		}
-		y, err := rate(ctx, func(ctx context.Context, n int) error {
-			conn, err := pool.Acquire(ctx)
+		}},
+		{&bare, func(ctx context.Context, n int) error { return o.replay(ctx, messages[n%len(messages)]) }},
+	}
+	for round := range crowdRounds {
+		for _, side := range sides {
+			x, err := rate(ctx, side.ask)
 			if err != nil {
-				return err
+				return "", err
 			}
-			defer conn.Release()
-			return replay(ctx, conn.Conn().PgConn(), messages[n%len(messages)])
-		})
-		if err != nil {
-			return "", err
+			*side.rates = append(*side.rates, x)
 		}
-		ours, bare, shares = append(ours, x), append(bare, y), append(shares, x/y)
+		shares = append(shares, ours[round]/bare[round])
+		slices.Reverse(sides) // whoever goes first finds the machine as the other left it
 	}
 	share := median(shares)
 	b.vector.shares = append(b.vector.shares, share)
