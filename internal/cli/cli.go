@@ -18,6 +18,7 @@ import (
 	"github.com/llmemory/llmemory"
 	"github.com/llmemory/llmemory/embedding"
 	"github.com/llmemory/llmemory/extract"
+	"github.com/llmemory/llmemory/internal/modelfile"
 	"github.com/llmemory/llmemory/pgdbm"
 )
 
@@ -92,6 +93,8 @@ type app struct {
 	model embedding.Embedder
 	// extractor turns files into text.
 	extractor extract.Extractor
+	// findModel returns what is known of a local model's files.
+	findModel func(name string) (*modelfile.Model, error)
 	// started tells that a command has taken over: errors before that are mistakes of usage.
 	started bool
 }
@@ -108,7 +111,13 @@ type app struct {
 // env looks up an environment variable, "" if it is not set. PostgreSQL's own variables (PGHOST, PGPASSWORD, …) are read from
 // the environment of the process.
 func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env func(string) string) int {
-	a := &app{stdin: stdin, stdout: &output{w: stdout}, stderr: stderr, env: env, extractor: extract.Plain{}}
+	a := &app{
+		stdin: stdin, stdout: &output{w: stdout}, stderr: stderr, env: env, extractor: extract.Plain{}, findModel: modelfile.Find,
+	}
+	return a.main(ctx, args)
+}
+
+func (a *app) main(ctx context.Context, args []string) int {
 	root := a.root()
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)

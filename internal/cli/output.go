@@ -178,6 +178,58 @@ func (p *progress) clear() {
 	}
 }
 
+// pace measures how fast work goes, by what was done of late: things that take longer than others must not spoil the estimate for good.
+type pace struct {
+	marks []mark
+}
+
+type mark struct {
+	at   time.Time
+	done float64
+}
+
+// The estimate looks back over this time, in so many steps.
+const (
+	paceWindow = 20 * time.Second
+	paceMarks  = 40
+)
+
+// at notes how much is done by now.
+func (p *pace) at(now time.Time, done float64) {
+	if n := len(p.marks); n > 1 && now.Sub(p.marks[n-2].at) < paceWindow/paceMarks {
+		p.marks = p.marks[:n-1] // the newest one moves along
+	}
+	p.marks = append(p.marks, mark{now, done})
+	for len(p.marks) > 2 && now.Sub(p.marks[1].at) > paceWindow {
+		p.marks = p.marks[1:]
+	}
+}
+
+// rate is how much is done in a second, 0 if that is not known yet.
+func (p *pace) rate() float64 {
+	if len(p.marks) < 2 {
+		return 0
+	}
+	first, last := p.marks[0], p.marks[len(p.marks)-1]
+	if took := last.at.Sub(first.at).Seconds(); took > 0 {
+		return max(last.done-first.done, 0) / took
+	}
+	return 0
+}
+
+// left says how long the rest takes, "?" if that is not known yet.
+func (p *pace) left(rest float64) string {
+	rate := p.rate()
+	if rate <= 0 {
+		return "?"
+	}
+	seconds := max(rest, 0) / rate
+	if seconds > 1e7 {
+		return "months"
+	}
+	return roughly(time.Duration(seconds * float64(time.Second)))
+}
+
 // compact is a value as JSON.
 func compact(v any) string {
 	var b strings.Builder

