@@ -51,7 +51,8 @@ func TestScripts(t *testing.T) {
 			}
 			env.Setenv("LLMEMORY_DB", pgtest.URL(env.T().(testing.TB)))
 			env.Setenv("REPOSITORY", repository)
-			env.Setenv("GORACE", "atexit_sleep_ms=0") // each run of a program would end a second later with the race detector on
+			env.Setenv("HOME", filepath.Join(env.WorkDir, "home")) // where no model and no memory is, at first
+			env.Setenv("GORACE", "atexit_sleep_ms=0")              // each run of a program would end a second later with the race detector on
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

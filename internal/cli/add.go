@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -66,9 +68,11 @@ type addition struct {
 	template llmemory.Document // what the flags say of every document
 	progress *progress
 	total    int
+	far      advance
 
 	batch []llmemory.Document
 	paths []string
+	sizes []int64
 	bytes int
 
 	done     map[llmemory.Status]int
@@ -90,6 +94,9 @@ func (a *app) add(ctx context.Context, args []string) error {
 	}
 	defer g.close()
 	n := &addition{app: a, template: template, total: len(g.files), progress: a.progress(), done: map[llmemory.Status]int{}}
+	for i := range g.files {
+		n.far.total += float64(g.files[i].size)
+	}
 	if stdin {
 		n.total++
 	}
@@ -102,13 +109,17 @@ func (a *app) add(ctx context.Context, args []string) error {
 	for _, p := range g.clashes {
 		a.note("%s: another file has the same key; its absolute path is its key", shown(p))
 	}
-	memory, closer, err := a.open(ctx)
+	memory, closer, err := a.open(ctx, template.Embed != llmemory.EmbedNever)
 	if err != nil {
 		return err
 	}
 	defer closer()
 	n.owner = memory.Owner(a.opts.owner)
+	a.onEmbedded = n.embedded
 	err = n.run(ctx, g.files, stdin)
+	if err == nil && n.embedErr == nil {
+		err = n.catchUp(ctx, memory)
+	}
 	n.progress.clear()
 	return n.conclude(err)
 }
@@ -165,10 +176,12 @@ func (n *addition) run(ctx context.Context, files []file, stdin bool) error {
 		content, kind, err := n.read(ctx, f)
 		if errors.Is(err, errSkip) {
 			n.skip(f.path, strings.TrimPrefix(err.Error(), errSkip.Error()+": "))
+			n.far.total -= float64(f.size)
 			continue
 		}
 		if err != nil {
 			n.failed(f.path, "", err)
+			n.far.total -= float64(f.size)
 			continue
 		}
 		d := n.template
@@ -182,7 +195,7 @@ func (n *addition) run(ctx context.Context, files []file, stdin bool) error {
 		if n.opts.key != "" {
 			d.Key = n.opts.key
 		}
-		if err := n.queue(ctx, f.path, d); err != nil {
+		if err := n.queue(ctx, f.path, f.size, d); err != nil {
 			return err
 		}
 	}
@@ -202,7 +215,7 @@ func (n *addition) run(ctx context.Context, files []file, stdin bool) error {
 	if d.Type == "" {
 		d.Type = llmemory.Type(text.Type)
 	}
-	if err := n.queue(ctx, "-", d); err != nil {
+	if err := n.queue(ctx, "-", 0, d); err != nil {
 		return err
 	}
 	return n.flush(ctx)
@@ -271,8 +284,8 @@ func (n *addition) readStdin(ctx context.Context) (extract.Text, error) {
 	}
 }
 
-func (n *addition) queue(ctx context.Context, path string, d llmemory.Document) error {
-	n.batch, n.paths, n.bytes = append(n.batch, d), append(n.paths, path), n.bytes+len(d.Content)
+func (n *addition) queue(ctx context.Context, path string, size int64, d llmemory.Document) error {
+	n.batch, n.paths, n.sizes, n.bytes = append(n.batch, d), append(n.paths, path), append(n.sizes, size), n.bytes+len(d.Content)
 	if len(n.batch) < batchDocuments && n.bytes < batchBytes {
 		return nil
 	}
@@ -284,7 +297,10 @@ func (n *addition) flush(ctx context.Context) error {
 	if len(n.batch) == 0 {
 		return nil
 	}
+	n.show()
+	n.far.begin(n.sizes)
 	results, err := n.owner.AddMany(ctx, n.batch)
+	n.far.end(results)
 	n.progress.clear()
 	for i, r := range results {
 		if n.mistaken(r.Err) {
@@ -301,13 +317,119 @@ func (n *addition) flush(ctx context.Context) error {
 			n.added(n.paths[i], r)
 		}
 	}
-	n.batch, n.paths, n.bytes = nil, nil, 0
+	n.batch, n.paths, n.sizes, n.bytes = nil, nil, nil, 0
+	n.show()
+	return err
+}
+
+// catchUp makes the vectors that earlier runs left behind: because they were interrupted, or had no model. In a file they can only
+// be this user's; a server's queue is for "embed".
+func (n *addition) catchUp(ctx context.Context, memory *llmemory.Memory) error {
+	if p, err := n.place(); err != nil || !p.isFile() || n.model == nil || n.template.Embed != llmemory.EmbedNow {
+		return err
+	}
+	n.onEmbedded = nil
+	waiting, err := waitingPassages(ctx, memory)
+	if err != nil {
+		return err
+	}
+	done, err := n.embedQueue(ctx, memory, n.progress, waiting)
+	n.progress.clear()
+	if done.Embedded > 0 {
+		n.note("%s of earlier runs embedded", plural(done.Embedded, "passage"))
+	}
+	if err != nil && ctx.Err() == nil {
+		n.embedErr, err = err, nil // the documents are stored
+	}
+	return err
+}
+
+// embedded is called whenever passages have their vectors.
+func (n *addition) embedded(passages int) {
+	n.far.embedded(passages)
+	n.show()
+}
+
+// show tells how far the work is.
+func (n *addition) show() {
 	count := n.skipped
 	for _, c := range n.done {
 		count += c
 	}
-	n.progress.show("%d of %d", count, n.total)
-	return err
+	n.progress.show("%d of %s%s", count, plural(n.total, "document"), n.far.String())
+}
+
+// advance measures how far a run of add is, in bytes of files, and how fast it goes. Files that are embedded take far longer than
+// others, so what is embedded of a batch counts as soon as it is.
+type advance struct {
+	mu             sync.Mutex
+	total, done    float64 // bytes
+	batch, partial float64 // bytes of the batch that is being added, and what is done of it by estimate
+	passages       int     // embedded
+	known, chunks  float64 // bytes of files that were embedded whole, and their passages
+	whole, vectors pace
+}
+
+// passageBytes is about what a passage has of its file, until there is something to go by.
+const passageBytes = 800
+
+func (a *advance) begin(sizes []int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.batch, a.partial = 0, 0
+	for _, s := range sizes {
+		a.batch += float64(s)
+	}
+	a.mark()
+}
+
+func (a *advance) embedded(passages int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	each := float64(passageBytes)
+	if a.chunks > 0 {
+		each = a.known / a.chunks
+	}
+	a.passages += passages
+	a.partial = min(a.partial+each*float64(passages), a.batch)
+	a.mark()
+}
+
+func (a *advance) end(results []llmemory.Added) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	embedded := 0
+	for _, r := range results {
+		embedded += r.Embedded
+	}
+	if embedded > 0 {
+		a.known, a.chunks = a.known+a.batch, a.chunks+float64(embedded)
+	}
+	a.done, a.batch, a.partial = a.done+a.batch, 0, 0
+	a.mark()
+}
+
+func (a *advance) mark() {
+	now := time.Now()
+	a.whole.at(now, a.done+a.partial)
+	a.vectors.at(now, float64(a.passages))
+}
+
+// String is what is told after the number of documents.
+func (a *advance) String() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	text := ""
+	if a.passages > 0 {
+		text = fmt.Sprintf(", %s embedded, %.0f a second", plural(a.passages, "passage"), a.vectors.rate())
+	}
+	if a.passages == 0 && a.whole.rate() > 0 {
+		text = fmt.Sprintf(", %s a second", megabytes(int64(a.whole.rate())))
+	}
+	if rest := a.total - a.done - a.partial; rest > 0 && a.whole.rate() > 0 {
+		text += fmt.Sprintf(", %s left", a.whole.left(rest))
+	}
+	return text
 }
 
 // mistaken tells whether an error is a flag's fault, such as an origin that is too long, which every document has.
@@ -400,11 +522,15 @@ func (n *addition) conclude(stopped error) error {
 			n.done[llmemory.Unchanged], failed, n.skipped)
 	}
 	switch {
+	case errors.Is(stopped, context.Canceled):
+		n.note("what was stored stays; the same command goes on from there")
 	case n.embedErr != nil:
 		n.note("%s without a vector: %v", plural(n.pending, "passage"), n.embedErr)
 		n.note("text search finds them; \"llmemory embed\" tries again")
 	case n.pending > 0:
 		n.note("%s to be embedded: run \"llmemory embed\"", plural(n.pending, "passage"))
+	case n.model == nil && n.opts.embedder == "" && n.template.Embed == llmemory.EmbedNow && good > n.done[llmemory.Unchanged]:
+		n.note("searches go by words: \"llmemory models pull\" fetches a model for search by meaning, then \"llmemory embed\" makes the vectors")
 	}
 	switch {
 	case errors.Is(stopped, context.Canceled), stopped != nil && good == 0:

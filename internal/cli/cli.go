@@ -91,6 +91,8 @@ type app struct {
 	logger *slog.Logger
 	// model is the embedder, once it is made.
 	model embedding.Embedder
+	// onEmbedded, if not nil, is called with the number of passages whenever some have been embedded.
+	onEmbedded func(passages int)
 	// extractor turns files into text.
 	extractor extract.Extractor
 	// findModel returns what is known of a local model's files.
@@ -173,11 +175,15 @@ func isTerminal(stream any) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-const rootHelp = `llmemory keeps documents in a PostgreSQL database and finds passages in them.
+const rootHelp = `llmemory keeps documents and finds passages in them, by their words and by their meaning.
 
-  export LLMEMORY_DB=postgres://localhost/app
+  llmemory models pull
   llmemory add ~/notes
   llmemory search "when is the lease up?"
+
+Documents are kept in a file of the user's, or in what --db names: another file, or
+a PostgreSQL database. "models pull" fetches a model that runs on this machine;
+without one, searches go by words.
 
 Results go to standard output, everything else to standard error.`
 

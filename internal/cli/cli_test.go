@@ -143,7 +143,8 @@ func TestInterruptedFolder(t *testing.T) {
 	if told == 0 || told == files || told != strings.Count(stdout.String(), "\n") {
 		t.Errorf("%d of %d documents told of: %s", told, files, stdout.String())
 	}
-	if want := fmt.Sprintf("llmemory: %d created, 0 updated, 0 unchanged, 0 failed, 0 skipped\nllmemory: interrupted\n", told); stderr.String() != want {
+	if want := fmt.Sprintf("llmemory: %d created, 0 updated, 0 unchanged, 0 failed, 0 skipped\n"+
+		"llmemory: what was stored stays; the same command goes on from there\nllmemory: interrupted\n", told); stderr.String() != want {
 		t.Errorf("standard error %q, want %q", stderr.String(), want)
 	}
 	const half = `SELECT count(*) FROM documents d WHERE leaves <> (SELECT count(*) FROM document_chunks c WHERE c.document_id = d.document_id AND level = 0)`
@@ -315,16 +316,46 @@ func TestParseDate(t *testing.T) {
 	}
 }
 
-func TestDatabaseURL(t *testing.T) {
+func TestPlace(t *testing.T) {
 	t.Parallel()
-	for _, url := range []string{"postgres://h/d", "postgresql:///d?host=/run", "host=/run dbname=x", "service = app", "dbname=x"} {
-		if got, err := (&app{opts: options{db: url}}).databaseURL(); err != nil || got != url {
-			t.Errorf("%q: %q, %v", url, got, err)
+	for text, want := range map[string]place{
+		"postgres://h/d": {url: "postgres://h/d"}, "postgresql:///d?host=/run": {url: "postgresql:///d?host=/run"},
+		"host=/run dbname=x": {url: "host=/run dbname=x"}, "service = app": {url: "service = app"}, "dbname=x": {url: "dbname=x"},
+		"memory.db": {path: "memory.db"}, "/var/lib/a=b.db": {path: "/var/lib/a=b.db"}, "postgres": {path: "postgres"}, "a=b": {path: "a=b"},
+		"sqlite:a.db": {path: "a.db"}, "sqlite:///var/a.db": {path: "/var/a.db"}, "sqlite:/var/a.db": {path: "/var/a.db"},
+	} {
+		if got, err := (&app{opts: options{db: text}}).place(); err != nil || got != want {
+			t.Errorf("%q: %+v, %v, want %+v", text, got, err, want)
 		}
 	}
-	for _, url := range []string{"", "memory.db", "/var/lib/a=b.db", "postgres", "mysql://h/d", "http://h", "a=b"} {
-		if _, err := (&app{opts: options{db: url}}).databaseURL(); !errors.Is(err, errUsage) {
-			t.Errorf("%q: error %v, want one of usage", url, err)
+	for _, o := range []options{
+		{db: "mysql://h/secret"}, {db: "http://h/secret"}, {db: "sqlite:"}, {db: "a.db", schema: "x"}, {db: "a.db", readURLs: []string{"postgres://h"}},
+		{db: "postgres://h", readURLs: []string{"secret.db"}}, {},
+	} {
+		if _, err := (&app{opts: o, env: env("")}).place(); !errors.Is(err, errUsage) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%+v: error %v, want one of usage", o, err)
+		}
+	}
+}
+
+func TestDefaultFile(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		goos string
+		env  map[string]string
+		want string
+	}{
+		{"linux", map[string]string{"HOME": "/home/u"}, "/home/u/.local/share/llmemory/memory.db"},
+		{"linux", map[string]string{"HOME": "/home/u", "XDG_DATA_HOME": "/d"}, "/d/llmemory/memory.db"},
+		{"linux", map[string]string{"HOME": "/home/u", "XDG_DATA_HOME": "relative"}, "/home/u/.local/share/llmemory/memory.db"},
+		{"darwin", map[string]string{"HOME": "/Users/u", "XDG_DATA_HOME": "/d"}, "/Users/u/Library/Application Support/llmemory/memory.db"},
+		{"windows", map[string]string{"LocalAppData": "/u/AppData/Local", "HOME": "/u"}, "/u/AppData/Local/llmemory/memory.db"},
+		{"windows", nil, ""},
+		{"linux", nil, ""},
+	} {
+		got, err := defaultFile(c.goos, func(k string) string { return c.env[k] })
+		if filepath.ToSlash(got) != c.want || (err == nil) != (c.want != "") {
+			t.Errorf("%s %v: %q, %v, want %q", c.goos, c.env, got, err, c.want)
 		}
 	}
 }

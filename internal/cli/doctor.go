@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,12 +18,14 @@ import (
 	"github.com/llmemory/llmemory/embedding"
 	"github.com/llmemory/llmemory/pgdbm"
 	"github.com/llmemory/llmemory/store/postgres"
+	"github.com/llmemory/llmemory/store/sqlite"
 )
 
 const doctorHelp = `
-Checks the database, the schema, the role's rights, the owner's index, its vectors,
-pgvector and the embedder, which is asked for the vector of a word, and says what to do about what is wrong. Writes nothing. The exit code is 1 if a check
-failed; warnings do not count.
+Checks the database, its tables, the owner's index, its vectors and the embedder,
+which is asked for the vector of a word, and of PostgreSQL the schema, the role's
+rights and pgvector. It says what to do about what is wrong, and writes nothing.
+The exit code is 1 if a check failed; warnings do not count.
 
 With --json:
   {"ok","checks":[{"name","status","detail","hint"}]}
@@ -82,11 +86,15 @@ func (a *app) doctor(ctx context.Context, _ []string) error {
 
 // examine does the checks in the order in which they depend on each other, and stops where the next would make no sense.
 func (a *app) examine(ctx context.Context) []check {
-	if _, err := a.databaseURL(); err != nil {
+	p, err := a.place()
+	if err != nil {
 		return []check{{"database", checkFail, err.Error(), ""}}
 	}
 	embedder := a.examineEmbedder(ctx) // first, as it learns the model's dimensions
-	db, closer, err := a.handle(ctx)
+	if p.isFile() {
+		return append(a.examineFile(ctx, p), embedder)
+	}
+	db, closer, err := a.handle(ctx, p)
 	if err != nil {
 		return []check{{"database", checkFail, err.Error(), "check that the server runs, and host, port, database, role and password of the URL"},
 			embedder}
@@ -111,6 +119,51 @@ func (a *app) examine(ctx context.Context) []check {
 		}
 	}
 	return append(checks, examineVector(ctx, db), embedder)
+}
+
+// examineFile does the checks of a file.
+func (a *app) examineFile(ctx context.Context, p place) []check {
+	info, err := os.Stat(p.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return []check{{"database", checkOK, fmt.Sprintf("file %s is not there yet; \"add\" makes it", p.path), ""}}
+	case err != nil:
+		return []check{{"database", checkFail, err.Error(), ""}}
+	}
+	m, err := sqlite.OpenMigrator(ctx, p.path, false, nil)
+	if err != nil {
+		c := check{"database", checkFail, err.Error(), "choose another file with --db"}
+		if errors.Is(err, llmemory.ErrCorrupt) {
+			c.Hint = "restore the file from a backup, or choose another one with --db"
+		} else if errors.Is(err, llmemory.ErrUnavailable) {
+			c.Hint = "see that the file and its folder may be written, and that no program holds on to it"
+		}
+		return []check{c}
+	}
+	all, err := fileMigrator{m}.Status(ctx)
+	_ = m.Close() // only read from
+	migrated, migrations := judgeMigrations(all, err, true)
+	checks := []check{{"database", checkOK, fmt.Sprintf("file %s, %s", p.path, megabytes(info.Size())), ""}, migrations}
+	if !migrated {
+		return checks
+	}
+	store, err := sqlite.Open(ctx, p.path, &sqlite.Options{RequireMigrated: true})
+	if err != nil {
+		return append(checks, check{"store", checkFail, err.Error(), ""})
+	}
+	defer store.Close() //nolint:errcheck // only read from
+	if about, err := store.Info(ctx); err == nil {
+		checks[0].Detail = fmt.Sprintf("SQLite %s, %s", about.Version, checks[0].Detail)
+	}
+	memory, err := llmemory.New(store, nil)
+	if err != nil {
+		return append(checks, check{"store", checkFail, err.Error(), ""})
+	}
+	checks = append(checks, a.examineIndex(ctx, memory))
+	if vectors := a.examineVectors(ctx, memory, nil); vectors.Detail != "" {
+		checks = append(checks, vectors)
+	}
+	return checks
 }
 
 func examineServer(ctx context.Context, db *pgdbm.DB) (check, error) {
@@ -151,12 +204,17 @@ func examineSchema(ctx context.Context, db *pgdbm.DB) (mayCreate bool, c check) 
 }
 
 func examineMigrations(ctx context.Context, db *pgdbm.DB, mayCreate bool) (migrated bool, c check) {
-	c = check{Name: "migrations", Status: checkOK}
 	m, err := postgres.Migrations(db)
 	var all []pgdbm.Migration
 	if err == nil {
 		all, err = m.Status(ctx)
 	}
+	return judgeMigrations(all, err, mayCreate)
+}
+
+// judgeMigrations tells what the states of the migrations mean, or the error of asking for them.
+func judgeMigrations(all []pgdbm.Migration, err error, mayCreate bool) (migrated bool, c check) {
+	c = check{Name: "migrations", Status: checkOK}
 	if err != nil {
 		c.Status, c.Detail = checkFail, err.Error()
 		if errors.Is(err, pgdbm.ErrForeign) {
@@ -180,7 +238,7 @@ func examineMigrations(ctx context.Context, db *pgdbm.DB, mayCreate bool) (migra
 	switch {
 	case len(broken) > 0:
 		c.Status, c.Detail = checkFail, strings.Join(broken, ", ")
-		c.Hint = "another version of llmemory made this schema: use that one, or upgrade this one"
+		c.Hint = "another version of llmemory made these tables: use that one, or upgrade this one"
 	case len(pending) > 0 && !mayCreate:
 		c.Status, c.Detail = checkFail, "pending: "+strings.Join(pending, ", ")
 		c.Hint = "run \"llmemory migrate up\" as a role that may create tables"
@@ -274,7 +332,7 @@ func (a *app) examineStore(ctx context.Context, db *pgdbm.DB) []check {
 		return []check{{"store", checkFail, err.Error(), ""}}
 	}
 	checks := []check{a.examineIndex(ctx, memory)}
-	if vectors := a.examineVectors(ctx, db, memory); vectors.Detail != "" {
+	if vectors := a.examineVectors(ctx, memory, db); vectors.Detail != "" {
 		checks = append(checks, vectors)
 	}
 	return append(checks, judgeReplicas(store.Replicas())...)
@@ -365,7 +423,10 @@ func (a *app) examineEmbedder(ctx context.Context) check {
 		c.Status, c.Detail = checkFail, err.Error()
 		return c
 	case e == nil:
-		c.Detail = "none, so searches go by words; --embedder names one"
+		c.Detail = "none, so searches go by words"
+		if a.opts.embedder == "" {
+			c.Hint = "\"llmemory models pull\" fetches a model that runs here"
+		}
 		return c
 	}
 	ctx, cancel := context.WithTimeout(ctx, embedderPatience)
@@ -378,6 +439,9 @@ func (a *app) examineEmbedder(ctx context.Context) check {
 	if err != nil {
 		c.Status, c.Detail = checkFail, fmt.Sprintf("%s: %v", modelName(e.Model()), err)
 		c.Hint = "check --embedder, --openai-base-url and OPENAI_API_KEY; without it documents are stored, and searched by words"
+		if kind, _ := a.embedderName(); kind == "local" {
+			c.Hint = "\"llmemory models pull\" fetches the files again; without it documents are stored, and searched by words"
+		}
 		return c
 	}
 	c.Detail = fmt.Sprintf("%s, %d dimensions, answered in %d ms", modelName(e.Model()), len(vectors[0]), time.Since(started).Milliseconds())
@@ -385,7 +449,8 @@ func (a *app) examineEmbedder(ctx context.Context) check {
 }
 
 // examineVectors tells what searches by meaning find. Without vectors and without an embedder there is nothing to tell.
-func (a *app) examineVectors(ctx context.Context, db *pgdbm.DB, memory *llmemory.Memory) check {
+// db is nil for a file.
+func (a *app) examineVectors(ctx context.Context, memory *llmemory.Memory, db *pgdbm.DB) check {
 	c := check{Name: "vectors", Status: checkOK}
 	fail := func(err error) check { return check{c.Name, checkFail, err.Error(), ""} }
 	e, err := a.embedder()
@@ -416,8 +481,10 @@ func (a *app) examineVectors(ctx context.Context, db *pgdbm.DB, memory *llmemory
 	}
 	p, err := memory.Progress(ctx, g.ID)
 	if err != nil {
-		if s, failed := postgres.RowSecurityOf(ctx, db); failed == nil && s.Active && !s.Worker {
-			return c // only workers may count what all owners have
+		if db != nil {
+			if s, failed := postgres.RowSecurityOf(ctx, db); failed == nil && s.Active && !s.Worker {
+				return c // only workers may count what all owners have
+			}
 		}
 		return fail(err)
 	}

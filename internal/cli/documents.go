@@ -42,7 +42,7 @@ func (a *app) list(ctx context.Context, _ []string) error {
 	if !ok {
 		return usagef("--sort %q: must be created, updated, name or date", a.opts.sort)
 	}
-	owner, closer, err := a.owner(ctx)
+	owner, closer, err := a.owner(ctx, false)
 	if err != nil {
 		return err
 	}
@@ -114,7 +114,7 @@ func exactlyOne(what string) cobra.PositionalArgs {
 }
 
 func (a *app) get(ctx context.Context, args []string) error {
-	owner, closer, err := a.owner(ctx)
+	owner, closer, err := a.owner(ctx, false)
 	if err != nil {
 		return err
 	}
@@ -222,7 +222,7 @@ func (a *app) delete(ctx context.Context, ids []string) error {
 	if selective && where.IsZero() {
 		return usagef("--filter selects every document; to delete all, say --all")
 	}
-	owner, closer, err := a.owner(ctx)
+	owner, closer, err := a.owner(ctx, false)
 	if err != nil {
 		return err
 	}
@@ -334,7 +334,7 @@ func (a *app) statsCommand() *cobra.Command {
 }
 
 func (a *app) stats(ctx context.Context, _ []string) error {
-	owner, closer, err := a.owner(ctx)
+	owner, closer, err := a.owner(ctx, false)
 	if err != nil {
 		return err
 	}

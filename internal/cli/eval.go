@@ -61,7 +61,7 @@ func (a *app) eval(ctx context.Context, dirs []string) error {
 		}
 		collections[i] = c
 	}
-	memory, closer, err := a.open(ctx)
+	memory, closer, err := a.open(ctx, a.opts.mode != string(llmemory.ByText))
 	if err != nil {
 		return err
 	}
@@ -117,10 +117,14 @@ const cleanupTime = 5 * time.Minute
 func (e *evaluation) do(ctx context.Context, memory *llmemory.Memory) (_ *eval.Report, err error) {
 	e.owner = memory.Owner("llmemory-eval-" + strings.ToLower(rand.Text()))
 	e.report = eval.Report{Dataset: e.name, Mode: e.opts.mode, Embedder: "none"}
-	if model, err := e.embedder(); err != nil {
-		return nil, err
-	} else if model != nil && e.opts.mode != string(llmemory.ByText) {
-		e.report.Embedder = modelName(model.Model())
+	if e.opts.mode != string(llmemory.ByText) {
+		model, err := e.embedder()
+		if err != nil {
+			return nil, err
+		}
+		if model != nil {
+			e.report.Embedder = modelName(model.Model())
+		}
 	}
 	e.keys = make(map[string]string, e.collection.Len())
 	e.places = make(map[string]int, e.collection.Len())

@@ -12,6 +12,7 @@ import (
 	"github.com/llmemory/llmemory/eval"
 	"github.com/llmemory/llmemory/eval/smallset"
 	"github.com/llmemory/llmemory/extract"
+	"github.com/llmemory/llmemory/internal/modelfile"
 	"github.com/llmemory/llmemory/pgdbm/pgtest"
 )
 
@@ -26,9 +27,9 @@ func TestSmallsetScores(t *testing.T) {
 	}
 	a := &app{
 		stdin: strings.NewReader(""), stdout: &output{w: io.Discard}, stderr: io.Discard, env: env(""), logger: slog.New(slog.DiscardHandler),
-		extractor: extract.Plain{}, opts: options{db: pgtest.URL(t), mode: "text", limit: 1000},
+		extractor: extract.Plain{}, findModel: modelfile.Find, opts: options{db: pgtest.URL(t), mode: "text", limit: 1000},
 	}
-	memory, closer, err := a.open(t.Context())
+	memory, closer, err := a.open(t.Context(), false)
 	if err != nil {
 		t.Fatal(err)
 	}

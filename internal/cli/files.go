@@ -16,6 +16,7 @@ type file struct {
 	absolute string
 	key      string
 	named    bool // an argument itself, not found in a folder
+	size     int64
 	open     func() (fs.File, error)
 	err      error // why it cannot be read, if that is known already
 }
@@ -73,6 +74,8 @@ func (g *gathered) add(argument string) error {
 		return nil
 	case !info.Mode().IsRegular():
 		single.err = errNotFile
+	default:
+		single.size = info.Size()
 	}
 	single.open = func() (fs.File, error) { return os.OpenFile(argument, os.O_RDONLY|nonBlocking, 0) }
 	g.files = append(g.files, single)
@@ -121,6 +124,9 @@ func (g *gathered) walk(tree fs.FS, argument, absolute string) {
 			g.skipped = append(g.skipped, skipped{f.path, "is no regular file"})
 		default:
 			f.open = func() (fs.File, error) { return tree.Open(name) }
+			if info, err := d.Info(); err == nil { // only to tell how far the work is
+				f.size = info.Size()
+			}
 			g.files = append(g.files, f)
 		}
 		return nil

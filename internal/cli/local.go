@@ -1,12 +1,17 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
+	"strings"
 	"time"
 
+	"github.com/llmemory/llmemory/embedding"
+	"github.com/llmemory/llmemory/embedding/local"
 	"github.com/llmemory/llmemory/internal/modelfile"
 )
 
@@ -20,6 +25,35 @@ func (a *app) modelStore() (modelfile.Store, error) {
 		}
 	}
 	return modelfile.Store{Dir: dir}, nil
+}
+
+// localEmbedder opens a local model: the default one, one of the folder of models, or one in a folder of its own.
+func (a *app) localEmbedder(model string) (embedding.Embedder, error) {
+	if a.opts.dimensions != 0 {
+		return nil, usagef("--dimensions %d: a local model has the dimensions that it has", a.opts.dimensions)
+	}
+	folder, name := model, ""
+	if model == "" || !strings.ContainsAny(model, `/\`) {
+		store, err := a.modelStore()
+		if err != nil {
+			return nil, err
+		}
+		name = cmp.Or(model, modelfile.Default)
+		folder = filepath.Join(store.Dir, name)
+		if m, err := a.findModel(name); err == nil {
+			if name, folder = m.Name, store.Path(m); !store.Has(m) {
+				return nil, usagef("--embedder %s: there is no %s: run \"llmemory models pull %s\"", a.opts.embedder, folder, name)
+			}
+		}
+	}
+	e, err := local.Open(folder, &local.Config{Name: name})
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, &usageError{fmt.Errorf("--embedder %s: %w", a.opts.embedder, err)}
+	case err != nil:
+		return nil, fmt.Errorf("embedder: %w (\"llmemory models pull\" mends a model that it knows; --embedder none does without)", err)
+	}
+	return e, nil
 }
 
 type localJSON struct {

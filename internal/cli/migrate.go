@@ -14,17 +14,18 @@ import (
 
 	"github.com/llmemory/llmemory/pgdbm"
 	"github.com/llmemory/llmemory/store/postgres"
+	"github.com/llmemory/llmemory/store/sqlite"
 )
 
 const migrateHelp = `
-The other commands migrate by themselves when their role may. In deployments
-where it may not, run "migrate up" as an administrator, and give the program's
-role what "migrate grants" prints.
+The other commands migrate by themselves: a file always, PostgreSQL when their
+role may. In deployments where it may not, run "migrate up" as an administrator,
+and give the program's role what "migrate grants" prints.
 
 With --json the subcommands that list migrations print
   {"schema","migrations":[{"version","name","file","state","applied_at","applied_by","took_ms"}]}
-where "migrate plan" has "sql" in addition, and state is applied, pending,
-changed, missing or out of order.`
+where a file has "file" in place of "schema", "migrate plan" has "sql" in
+addition, and state is applied, pending, changed, missing or out of order.`
 
 const securityHelp = `
 With row-level security, the database itself shows a program the rows of no owner
@@ -78,16 +79,16 @@ type migrationJSON struct {
 	SQL       string               `json:"sql,omitempty"`
 }
 
-func (a *app) printMigrations(db *pgdbm.DB, migrations []pgdbm.Migration, text func(io.Writer)) error {
+func (a *app) printMigrations(at schemaPlace, migrations []pgdbm.Migration, text func(io.Writer)) error {
 	if !a.opts.json {
 		t := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 		text(t)
 		return t.Flush()
 	}
 	out := struct {
-		Schema     string          `json:"schema"`
+		schemaPlace
 		Migrations []migrationJSON `json:"migrations"`
-	}{db.SchemaName(), make([]migrationJSON, len(migrations))}
+	}{at, make([]migrationJSON, len(migrations))}
 	for i, m := range migrations {
 		out.Migrations[i] = migrationJSON{
 			Version: m.Version, Name: m.Name, File: m.File, State: m.State, AppliedAt: timeOrNull(m.AppliedAt),
@@ -97,48 +98,129 @@ func (a *app) printMigrations(db *pgdbm.DB, migrations []pgdbm.Migration, text f
 	return a.printJSON(out)
 }
 
-// migrator returns the migrator of the schema, and what closes it.
-func (a *app) migrator(ctx context.Context) (*pgdbm.DB, *pgdbm.Migrator, func(), error) {
-	db, closer, err := a.handle(ctx)
+// schemaPlace is what migrations are applied to: a schema of PostgreSQL, or a file.
+type schemaPlace struct {
+	Schema string `json:"schema,omitempty"`
+	File   string `json:"file,omitempty"`
+}
+
+func (p schemaPlace) String() string {
+	if p.File != "" {
+		return "file " + shown(p.File)
+	}
+	return fmt.Sprintf("schema %q", p.Schema)
+}
+
+// migrator migrates a schema or a file.
+type migrator interface {
+	Status(ctx context.Context) ([]pgdbm.Migration, error)
+	Plan(ctx context.Context) ([]pgdbm.Migration, error)
+	Up(ctx context.Context) ([]pgdbm.Migration, error)
+	Down(ctx context.Context, version int64) ([]pgdbm.Migration, error)
+	Verify(ctx context.Context) error
+}
+
+// schemaMigrator is the migrator of a schema.
+type schemaMigrator struct {
+	*pgdbm.Migrator
+	db *pgdbm.DB
+}
+
+func (m schemaMigrator) Up(ctx context.Context) ([]pgdbm.Migration, error) {
+	return postgres.Migrate(ctx, m.db)
+}
+func (m schemaMigrator) Verify(ctx context.Context) error { return postgres.Verify(ctx, m.db) }
+
+// fileMigrator is the migrator of a file.
+type fileMigrator struct{ *sqlite.Migrator }
+
+func (m fileMigrator) Status(ctx context.Context) ([]pgdbm.Migration, error) {
+	return asMigrations(m.Migrator.Status(ctx))
+}
+
+func (m fileMigrator) Plan(ctx context.Context) ([]pgdbm.Migration, error) {
+	return asMigrations(m.Migrator.Plan(ctx))
+}
+
+func (m fileMigrator) Up(ctx context.Context) ([]pgdbm.Migration, error) {
+	return asMigrations(m.Migrator.Up(ctx))
+}
+
+func (m fileMigrator) Down(ctx context.Context, version int64) ([]pgdbm.Migration, error) {
+	return asMigrations(m.Migrator.Down(ctx, version))
+}
+
+func asMigrations(list []sqlite.Migration, err error) ([]pgdbm.Migration, error) {
+	out := make([]pgdbm.Migration, len(list))
+	for i, m := range list {
+		out[i] = pgdbm.Migration{
+			Version: m.Version, Name: m.Name, File: m.File, State: pgdbm.MigrationState(m.State), NoTransaction: m.NoTransaction, SQL: m.SQL,
+			AppliedAt: m.AppliedAt, Duration: m.Duration, AppliedBy: m.AppliedBy,
+		}
+	}
+	return out, err
+}
+
+// migrator returns the migrator of the database, and what closes it. A file that is not there is only made if create is set.
+func (a *app) migrator(ctx context.Context, create bool) (schemaPlace, migrator, func(), error) {
+	p, err := a.place()
 	if err != nil {
-		return nil, nil, nil, err
+		return schemaPlace{}, nil, nil, err
+	}
+	if p.isFile() {
+		return a.fileMigrator(ctx, p, create)
+	}
+	db, closer, err := a.handle(ctx, p)
+	if err != nil {
+		return schemaPlace{}, nil, nil, err
 	}
 	m, err := postgres.Migrations(db)
 	if err != nil {
 		closer()
-		return nil, nil, nil, err
+		return schemaPlace{}, nil, nil, err
 	}
-	return db, m, closer, nil
+	return schemaPlace{Schema: db.SchemaName()}, schemaMigrator{m, db}, closer, nil
+}
+
+func (a *app) fileMigrator(ctx context.Context, p place, create bool) (schemaPlace, migrator, func(), error) {
+	err := requireFile(p.path)
+	if create {
+		err = a.makeFolder(p)
+	}
+	if err != nil {
+		return schemaPlace{}, nil, nil, err
+	}
+	m, err := sqlite.OpenMigrator(ctx, p.path, create, nil)
+	if err != nil {
+		return schemaPlace{}, nil, nil, err
+	}
+	return schemaPlace{File: m.Path()}, fileMigrator{m}, func() { _ = m.Close() }, nil // nothing is left to be written
 }
 
 func (a *app) migrateUp(ctx context.Context, _ []string) error {
-	db, closer, err := a.handle(ctx)
+	at, m, closer, err := a.migrator(ctx, true)
 	if err != nil {
 		return err
 	}
 	defer closer()
-	applied, err := postgres.Migrate(ctx, db)
+	applied, err := m.Up(ctx)
 	if err != nil {
 		return err
 	}
 	if len(applied) == 0 {
-		a.note("nothing is pending in schema %q", db.SchemaName())
-	} else if applied, err = a.recorded(ctx, db, applied); err != nil {
+		a.note("nothing is pending in %s", at)
+	} else if applied, err = recorded(ctx, m, applied); err != nil {
 		return err
 	}
-	return a.printMigrations(db, applied, func(w io.Writer) {
+	return a.printMigrations(at, applied, func(w io.Writer) {
 		for _, m := range applied {
 			fmt.Fprintf(w, "applied\t%s\n", m.File)
 		}
 	})
 }
 
-// recorded returns migrations as the schema has recorded them.
-func (a *app) recorded(ctx context.Context, db *pgdbm.DB, applied []pgdbm.Migration) ([]pgdbm.Migration, error) {
-	m, err := postgres.Migrations(db)
-	if err != nil {
-		return nil, err
-	}
+// recorded returns migrations as the database has recorded them.
+func recorded(ctx context.Context, m migrator, applied []pgdbm.Migration) ([]pgdbm.Migration, error) {
 	all, err := m.Status(ctx)
 	if err != nil {
 		return nil, err
@@ -149,7 +231,7 @@ func (a *app) recorded(ctx context.Context, db *pgdbm.DB, applied []pgdbm.Migrat
 }
 
 func (a *app) migrateStatus(ctx context.Context, _ []string) error {
-	db, m, closer, err := a.migrator(ctx)
+	at, m, closer, err := a.migrator(ctx, false)
 	if err != nil {
 		return err
 	}
@@ -158,7 +240,7 @@ func (a *app) migrateStatus(ctx context.Context, _ []string) error {
 	if err != nil {
 		return err
 	}
-	return a.printMigrations(db, all, func(w io.Writer) {
+	return a.printMigrations(at, all, func(w io.Writer) {
 		fmt.Fprintln(w, "VERSION\tNAME\tSTATE\tAPPLIED\tBY")
 		for _, m := range all {
 			applied, by := "-", "-"
@@ -171,7 +253,7 @@ func (a *app) migrateStatus(ctx context.Context, _ []string) error {
 }
 
 func (a *app) migratePlan(ctx context.Context, _ []string) error {
-	db, m, closer, err := a.migrator(ctx)
+	at, m, closer, err := a.migrator(ctx, false)
 	if err != nil {
 		return err
 	}
@@ -181,10 +263,10 @@ func (a *app) migratePlan(ctx context.Context, _ []string) error {
 		return err
 	}
 	if len(plan) == 0 {
-		a.note("nothing is pending in schema %q", db.SchemaName())
+		a.note("nothing is pending in %s", at)
 	}
 	if a.opts.json {
-		return a.printMigrations(db, plan, nil)
+		return a.printMigrations(at, plan, nil)
 	}
 	for _, m := range plan {
 		a.printf("-- %s\n%s\n", m.File, strings.TrimRight(m.SQL, "\n"))
@@ -193,21 +275,21 @@ func (a *app) migratePlan(ctx context.Context, _ []string) error {
 }
 
 func (a *app) migrateVerify(ctx context.Context, _ []string) error {
-	db, closer, err := a.handle(ctx)
+	at, m, closer, err := a.migrator(ctx, false)
 	if err != nil {
 		return err
 	}
 	defer closer()
-	if err := postgres.Verify(ctx, db); err != nil {
+	if err := m.Verify(ctx); err != nil {
 		return err
 	}
 	if a.opts.json {
 		return a.printJSON(struct {
-			Schema string `json:"schema"`
-			OK     bool   `json:"ok"`
-		}{db.SchemaName(), true})
+			schemaPlace
+			OK bool `json:"ok"`
+		}{at, true})
 	}
-	a.printf("schema %q is as it should be\n", db.SchemaName())
+	a.printf("%s is as it should be\n", at)
 	return nil
 }
 
@@ -220,7 +302,7 @@ func (a *app) migrateDown(ctx context.Context, args []string) error {
 		}
 		target = n
 	}
-	db, m, closer, err := a.migrator(ctx)
+	at, m, closer, err := a.migrator(ctx, false)
 	if err != nil {
 		return err
 	}
@@ -236,8 +318,8 @@ func (a *app) migrateDown(ctx context.Context, args []string) error {
 		}
 	}
 	if len(applied) == 0 {
-		a.note("nothing is applied in schema %q", db.SchemaName())
-		return a.printMigrations(db, nil, func(io.Writer) {})
+		a.note("nothing is applied in %s", at)
+		return a.printMigrations(at, nil, func(io.Writer) {})
 	}
 	if target < 0 {
 		target = 0
@@ -252,8 +334,8 @@ func (a *app) migrateDown(ctx context.Context, args []string) error {
 		}
 	}
 	if undo > 0 {
-		if err := a.confirm(ctx, fmt.Sprintf("undo %s in schema %q, deleting the tables and documents that depend on it",
-			plural(undo, "migration"), db.SchemaName())); err != nil {
+		if err := a.confirm(ctx, fmt.Sprintf("undo %s in %s, deleting the tables and documents that depend on it",
+			plural(undo, "migration"), at)); err != nil {
 			return err
 		}
 	}
@@ -261,7 +343,7 @@ func (a *app) migrateDown(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	return a.printMigrations(db, undone, func(w io.Writer) {
+	return a.printMigrations(at, undone, func(w io.Writer) {
 		for _, m := range undone {
 			fmt.Fprintf(w, "undone\t%s\n", m.File)
 		}
@@ -274,7 +356,11 @@ func (a *app) migrateGrants(ctx context.Context, _ []string) error {
 	}
 	schema := a.opts.schema
 	if schema == "" {
-		db, closer, err := a.handle(ctx)
+		p, err := a.postgresOnly("migrate grants")
+		if err != nil {
+			return err
+		}
+		db, closer, err := a.handle(ctx, p)
 		if err != nil {
 			return err
 		}
@@ -297,7 +383,11 @@ func (a *app) migrateSecurity(ctx context.Context, args []string) error {
 	if len(args) == 1 && args[0] != "on" && args[0] != "off" {
 		return usagef("%q is neither on nor off", args[0])
 	}
-	db, closer, err := a.handle(ctx)
+	p, err := a.postgresOnly("migrate security")
+	if err != nil {
+		return err
+	}
+	db, closer, err := a.handle(ctx, p)
 	if err != nil {
 		return err
 	}

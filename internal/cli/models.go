@@ -99,7 +99,7 @@ type generationJSON struct {
 }
 
 func (a *app) modelsList(ctx context.Context, _ []string) error {
-	memory, closer, err := a.existing(ctx)
+	memory, closer, err := a.existing(ctx, false)
 	if err != nil {
 		return err
 	}
@@ -234,7 +234,7 @@ func (a *app) modelsRetire(ctx context.Context, args []string) error {
 }
 
 func (a *app) changeGeneration(ctx context.Context, arg, what string, change func(*llmemory.Memory, int64) error) error {
-	memory, closer, err := a.existing(ctx)
+	memory, closer, err := a.existing(ctx, false)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -150,6 +151,7 @@ func plural(n int, noun string) string {
 // progress is a line on the terminal that tells how far the work is. On anything but a terminal it is silent.
 type progress struct {
 	w     io.Writer // nil when nobody looks
+	mu    sync.Mutex
 	shown time.Time
 	dirty bool
 }
@@ -163,6 +165,8 @@ func (a *app) progress() *progress {
 
 // show replaces the line, a few times a second at most.
 func (p *progress) show(format string, args ...any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.w == nil || time.Since(p.shown) < 100*time.Millisecond {
 		return
 	}
@@ -172,6 +176,8 @@ func (p *progress) show(format string, args ...any) {
 
 // clear removes the line.
 func (p *progress) clear() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.dirty {
 		fmt.Fprint(p.w, "\r\x1b[K")
 		p.dirty, p.shown = false, time.Time{}

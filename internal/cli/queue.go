@@ -42,26 +42,12 @@ func (a *app) embed(ctx context.Context, _ []string) error {
 		a.note("working until interrupted")
 		return memory.Run(ctx)
 	}
-	generations, err := memory.Generations(ctx)
+	waiting, err := waitingPassages(ctx, memory)
 	if err != nil {
 		return err
 	}
-	waiting := int64(0)
-	for _, g := range generations {
-		p, err := memory.Progress(ctx, g.ID)
-		if err != nil {
-			return err
-		}
-		waiting += p.Leaves - p.Vectors - p.Dead
-	}
 	line := a.progress()
-	var speed pace
-	speed.at(time.Now(), 0)
-	done, err := memory.EmbedQueue(ctx, func(p llmemory.EmbedProgress) {
-		speed.at(time.Now(), float64(p.Embedded+p.Failed))
-		line.show("%d of %d passages, %.0f a second, %s left", p.Embedded, waiting, speed.rate(),
-			speed.left(float64(waiting-int64(p.Embedded+p.Failed))))
-	})
+	done, err := a.embedQueue(ctx, memory, line, waiting)
 	line.clear()
 	if err == nil {
 		err = a.tune(ctx, memory)
@@ -91,6 +77,38 @@ func (a *app) embed(ctx context.Context, _ []string) error {
 		err = &partlyError{fmt.Sprintf("%s could not be embedded, see \"llmemory queue\"", plural(done.Failed, "passage"))}
 	}
 	return err
+}
+
+// waitingPassages counts the passages of all generations that have no vector yet.
+func waitingPassages(ctx context.Context, memory *llmemory.Memory) (int64, error) {
+	generations, err := memory.Generations(ctx)
+	if err != nil {
+		return 0, err
+	}
+	waiting := int64(0)
+	for _, g := range generations {
+		p, err := memory.Progress(ctx, g.ID)
+		if err != nil {
+			return 0, err
+		}
+		waiting += p.Leaves - p.Vectors - p.Dead
+	}
+	return waiting, nil
+}
+
+// embedQueue works off the queue and tells how far it is.
+func (a *app) embedQueue(ctx context.Context, memory *llmemory.Memory, line *progress, waiting int64) (llmemory.EmbedProgress, error) {
+	var speed pace
+	speed.at(time.Now(), 0)
+	return memory.EmbedQueue(ctx, func(p llmemory.EmbedProgress) {
+		done := int64(p.Embedded + p.Failed)
+		speed.at(time.Now(), float64(done))
+		if done > waiting { // a generation has just been made
+			line.show("%d passages embedded, %.0f a second", p.Embedded, speed.rate())
+			return
+		}
+		line.show("%d of %d passages, %.0f a second, %s left", p.Embedded, waiting, speed.rate(), speed.left(float64(waiting-done)))
+	})
 }
 
 // left counts the passages that still wait for a vector, and tells of each generation what it waits for.
@@ -175,7 +193,7 @@ func (a *app) queue(ctx context.Context, _ []string) error {
 	if err := checkLimit("limit", a.opts.limit); err != nil {
 		return err
 	}
-	owner, closer, err := a.owner(ctx)
+	owner, closer, err := a.owner(ctx, false)
 	if err != nil {
 		return err
 	}
@@ -214,7 +232,7 @@ func (a *app) queue(ctx context.Context, _ []string) error {
 }
 
 func (a *app) queueRetry(ctx context.Context, _ []string) error {
-	owner, closer, err := a.owner(ctx)
+	owner, closer, err := a.owner(ctx, false)
 	if err != nil {
 		return err
 	}

@@ -103,7 +103,7 @@ func (a *app) search(ctx context.Context, args []string) error {
 	}
 	options.Where, options.Limit, options.Parents = where, a.opts.limit, a.opts.parents
 	options.Neighbours, options.Explain = a.opts.neighbours, a.opts.explain
-	owner, closer, err := a.owner(ctx)
+	owner, closer, err := a.owner(ctx, options.Mode != llmemory.ByText)
 	if err != nil {
 		return err
 	}

@@ -76,7 +76,7 @@ func (s *setting) env() string {
 // settings is the single source of everything that can be set. Deleting has keys of its own where it shares a flag's name with
 // other commands, so that no variable that was meant for a search ever chooses what is deleted.
 var settings = []setting{
-	{key: "db", arg: "URL", usage: "database: a postgres:// URL or a libpq key=value string",
+	{key: "db", arg: "FILE|URL", usage: "database: a file, a postgres:// URL or a libpq key=value string (default: the file llmemory/memory.db in the user's data folder)",
 		target: func(o *options) any { return &o.db }},
 	{key: "read-urls", flag: "read-url", arg: "URL", usage: "streaming replica of the database, to search and read from (repeatable)",
 		target: func(o *options) any { return &o.readURLs }},
@@ -91,7 +91,7 @@ var settings = []setting{
 	{key: "verbose", short: "v", usage: "tell more on standard error",
 		target: func(o *options) any { return &o.verbose }},
 
-	{key: "embedder", arg: "NAME", usage: "embedding model: openai, openai:MODEL or none (default: openai if OPENAI_API_KEY is set, else none)",
+	{key: "embedder", arg: "NAME", usage: "embedding model: local, local:NAME, local:FOLDER, openai, openai:MODEL or none (default: local if \"models pull\" has fetched its model, else openai if OPENAI_API_KEY is set, else none)",
 		target: func(o *options) any { return &o.embedder }},
 	{key: "openai-base-url", variable: "OPENAI_BASE_URL", arg: "URL", usage: "address of an OpenAI-compatible server, such as http://localhost:11434/v1 (default: OpenAI's)",
 		target: func(o *options) any { return &o.baseURL }},
