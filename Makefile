@@ -12,14 +12,14 @@ PKG         ?= ./...
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-quickstart: ## install what is missing, start a private PostgreSQL, add and search a document
+quickstart: ## build, fetch a model if it can be had, add this repository's documents to a file and search them
 	@scripts/quickstart.sh
 
-shell: ## open a shell with llmemory on the PATH and the quick start's PostgreSQL in LLMEMORY_DB
-	@scripts/quickstart.sh shell
+shell: ## open a shell with llmemory on the PATH and a private PostgreSQL in LLMEMORY_DB
+	@scripts/shell.sh
 
 build: ## build bin/llmemory
-	$(GO) build -o bin/llmemory ./cmd/llmemory
+	CGO_ENABLED=0 $(GO) build -o bin/llmemory ./cmd/llmemory
 
 test: ## run all tests against a private PostgreSQL (PKG=…, TESTFLAGS=…)
 	@scripts/test.sh $(TESTFLAGS) $(PKG)

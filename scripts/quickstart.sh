@@ -1,59 +1,60 @@
 #!/usr/bin/env bash
-# From a clean clone to a search result: installs what is missing, builds
-# bin/llmemory, starts a private PostgreSQL server, adds this repository's
-# documents and searches them. The data stay, so running it again is quick and
-# changes nothing.
-#
-#   scripts/quickstart.sh         does that
-#   scripts/quickstart.sh shell   opens a shell beside that server, to go on
+# From a clean clone to a search by meaning: builds bin/llmemory, fetches a
+# model if it can be had, adds this repository's documents to a file and
+# searches them, by meaning and by words. It takes Go and nothing else. The data
+# stay, so running it again is quick and changes nothing.
 
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-if [ "${1:-}" = inside ]; then # beside the server; LLMEMORY_DB names it
-	step() {
-		local argument shown=
-		for argument; do
-			case $argument in *' '*) shown+=" \"$argument\"" ;; *) shown+=" $argument" ;; esac
-		done
-		printf '\n$ llmemory%s\n' "$shown"
-		bin/llmemory "$@"
-	}
-	export LLMEMORY_OWNER=quickstart
-	step migrate up
-	documents=(README.md)
-	[ ! -d docs ] || documents+=(docs)
-	step add "${documents[@]}"
-	step search --mode text -n 3 'shared connection pool'
-	exit
-fi
-
 say() { printf '%s\n' "$*" >&2; }
 
+step() {
+	local argument shown=
+	for argument; do
+		case $argument in *' '*) shown+=" \"$argument\"" ;; *) shown+=" $argument" ;; esac
+	done
+	printf '\n$ llmemory%s\n' "$shown"
+	bin/llmemory "$@"
+}
+
 scripts/setup.sh quickstart
-say 'building bin/llmemory (the first time takes a minute)'
-go build -o bin/llmemory ./cmd/llmemory
-tools=$(mktemp -d)
-trap 'rm -rf "$tools"' EXIT
-go build -o "$tools/" ./internal/pgrun
+say 'building bin/llmemory (the first time takes a minute or two)'
+CGO_ENABLED=0 go build -o bin/llmemory ./cmd/llmemory
 
-# Of the user who runs this. As root the server runs as another user, who may
-# not pass /root: its data are where a service's data belong.
-state=${XDG_STATE_HOME:-$HOME/.local/state}
-if [ "$(id -u)" = 0 ]; then state=/var/lib; fi
-data=$state/llmemory/quickstart
-say "starting a private PostgreSQL server (data in $data)"
-if [ "${1:-}" = shell ]; then
-	say 'llmemory is on the PATH, its database in LLMEMORY_DB; leave with "exit", which stops the server'
-	PATH="$PWD/bin:$PATH" "$tools/pgrun" -dir "$data" sh -c '"${SHELL:-bash}"; true'
-	exit
+# In the user's own file, under an owner of its own.
+unset LLMEMORY_DB LLMEMORY_CONFIG LLMEMORY_SCHEMA LLMEMORY_READ_URLS LLMEMORY_JSON
+export LLMEMORY_OWNER=quickstart
+model=yes
+step models pull || model=
+# Without the model nothing is sent to anybody else's, even if there is a key.
+[ -n "$model" ] || export LLMEMORY_EMBEDDER=${LLMEMORY_EMBEDDER:-none}
+
+documents=(README.md)
+[ ! -d docs ] || documents+=(docs)
+step add "${documents[@]}"
+if [ -n "$model" ]; then
+	step search -n 3 --mode vector 'what if the computer crashes in the middle of saving?'
 fi
-"$tools/pgrun" -dir "$data" "$0" inside
+step search -n 3 'shared connection pool'
 
+if [ -n "$model" ]; then
+	cat >&2 <<END
+
+The first search went by meaning alone, the second by meaning and by words. The
+documents are in a file of yours, as owner "quickstart":
+END
+else
+	cat >&2 <<END
+
+No model was to be had, so there are no vectors, and the search went by words
+(exact BM25). What was tried is told above; as soon as one of the places can be
+reached, \`make quickstart\` searches by meaning, too. The documents are in a file
+of yours, as owner "quickstart":
+END
+fi
 cat >&2 <<END
-
-This was text mode: passages ranked by their words (exact BM25); no embedding
-model and no extension is needed for it. The server is stopped; its data are in
-$data. To go on, \`make shell\` opens a shell beside it, in which
-\`llmemory --help\` shows what else there is.
+  bin/llmemory --owner quickstart search "…"
+  bin/llmemory --owner quickstart delete --all     removes them
+\`bin/llmemory --help\` shows what else there is.
 END

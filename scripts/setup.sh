@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Installs what llmemory's tests or its quick start need, where it is missing.
+# Installs what llmemory's tests and scripts need, where it is missing.
 #
 #   scripts/setup.sh test         C compiler (race detector), PostgreSQL, pgvector, PgBouncer, libfaketime
-#   scripts/setup.sh quickstart   PostgreSQL
+#   scripts/setup.sh shell        PostgreSQL
+#   scripts/setup.sh quickstart   nothing but Go, which it looks for
 #
 # For Debian and Ubuntu. With everything present it does nothing and needs no
 # rights. Otherwise it works as root or by `sudo -n`, and where it may do
@@ -81,6 +82,7 @@ have_vector() {
 
 # missing prints what lacks of what the purpose in $1 needs, one word a line.
 missing() {
+	[ "$1" != quickstart ] || return 0
 	[ -n "$(server_bin)" ] || echo postgresql
 	[ "$1" = test ] || return 0
 	have_vector || echo pgvector
@@ -244,7 +246,7 @@ compile_vector() {
 # ---- main -------------------------------------------------------------------
 
 [ $# = 1 ] || usage
-case $1 in test | quickstart) ;; *) usage ;; esac
+case $1 in test | shell | quickstart) ;; *) usage ;; esac
 
 have go || fail 'Go is missing: install the version that go.mod names, see https://go.dev/dl'
 mapfile -t lacking < <(missing "$1")
