@@ -23,7 +23,7 @@ import (
 var update = flag.Bool("update", false, "write what the commands print now into the documents")
 
 // documents are the files for people whose promises are checked.
-var documents = []string{"README.md", "docs/architecture.md", "docs/embeddings.md", "docs/scaling.md", "docs/rough-edges.md", "CHANGELOG.md", "CONTRIBUTING.md"}
+var documents = []string{"README.md", "docs/architecture.md", "docs/embedded.md", "docs/embeddings.md", "docs/scaling.md", "docs/rough-edges.md", "CHANGELOG.md", "CONTRIBUTING.md"}
 
 // block is a fenced block of a document: lines[from:to] are between the fences.
 type block struct {
@@ -129,6 +129,12 @@ func TestCommandsInREADME(t *testing.T) {
 	checkCommands(t, "README.md", buildCommand(t))
 }
 
+// So do those in the document on files, in a file.
+func TestCommandsInEmbedded(t *testing.T) {
+	t.Parallel()
+	checkCommands(t, "docs/embedded.md", buildCommand(t), "LLMEMORY_DB=")
+}
+
 // So do those in the document on embeddings, with the server that it tells to start.
 func TestCommandsInEmbeddings(t *testing.T) {
 	t.Parallel()
@@ -174,7 +180,9 @@ func checkCommands(t *testing.T, name, bin string, variables ...string) {
 	t.Helper()
 	lines, blocks := readDocument(t, name)
 	work := t.TempDir()
-	environment := append(os.Environ(), "LLMEMORY_DB="+pgtest.URL(t), "PATH="+bin+":"+os.Getenv("PATH"))
+	// A home without a memory and without models.
+	environment := append(os.Environ(), "LLMEMORY_DB="+pgtest.URL(t), "PATH="+bin+":"+os.Getenv("PATH"), "HOME="+t.TempDir(),
+		"XDG_DATA_HOME=", "XDG_CACHE_HOME=", "LLMEMORY_MODELS=")
 	environment = append(environment, variables...)
 	status := "0"
 	run := func(command string) []string {
