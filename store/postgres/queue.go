@@ -278,7 +278,7 @@ func (s *Store) Embedded(ctx context.Context, p llmemory.EmbeddedParams) ([]llme
 				return err
 			}
 			v.Generation, v.Ordinal = g.ID, uint64(ordinal)
-			v.Vector, err = decodeVector(raw, formOf(g.Model.Dimensions).kind)
+			v.Vector, err = decodeVector(raw, formOf(g.Model.Dimensions).kind, nil)
 			return err
 		}))
 	})
