@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/llmemory/llmemory"
@@ -81,12 +82,9 @@ func (e *edit) start(c *conn, p llmemory.EditParams) error {
 			return err
 		}
 	}
-	seen := map[string]bool{}
+	slices.SortFunc(docs, func(a, b llmemory.DocumentRecord) int { return strings.Compare(a.ID, b.ID) })
+	docs = slices.CompactFunc(docs, func(a, b llmemory.DocumentRecord) bool { return a.ID == b.ID })
 	for _, d := range docs {
-		if seen[d.ID] {
-			continue
-		}
-		seen[d.ID] = true
 		x := llmemory.EditDocument{Document: d}
 		if err := c.query(sql.Get("edit_chunks"), collect(&x.Chunks, scanChunk), p.Owner, uuid(d.ID)); err != nil {
 			return err
