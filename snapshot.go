@@ -32,24 +32,30 @@ type Snapshot struct {
 	Vectors map[int64][][]float32
 }
 
+// snapshotBytes is the text from which [Owner.Snapshots] reads no further.
+const snapshotBytes = 4 << 20
+
 // Snapshots reads documents with their chunks, each as of one instant, and their vectors of these generations. Documents that the
-// owner does not have, or no more, are absent; the others come in the order of the ids.
-func (o *Owner) Snapshots(ctx context.Context, ids []string, generations []int64) ([]Snapshot, error) {
+// owner does not have, or no more, are absent; the others come in the order of the ids. It reads no further than it takes for some
+// megabytes of text: done tells of how many ids it is the answer, at least one, so that whoever wants the rest asks on with ids[done:].
+func (o *Owner) Snapshots(ctx context.Context, ids []string, generations []int64) (out []Snapshot, done int, err error) {
 	if err := o.check(); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	var out []Snapshot
+	size := 0
 	type place struct{ document, leaf int }
 	places := map[uint64]place{}
 	var ordinals []uint64
-	for _, id := range ids {
-		d, chunks, err := o.document(ctx, DocumentParams{DocumentID: id, Leaves: true, Parents: true})
+	for done < len(ids) && size < snapshotBytes {
+		d, chunks, err := o.document(ctx, DocumentParams{DocumentID: ids[done], Leaves: true, Parents: true})
+		done++
 		if errors.Is(err, ErrNotFound) {
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
+		size += d.Bytes
 		s := Snapshot{Document: *d, Leaves: chunks[:d.ChunkCount], Parents: chunks[d.ChunkCount:]}
 		for i, c := range s.Leaves {
 			if !d.NoVectors {
@@ -60,7 +66,7 @@ func (o *Owner) Snapshots(ctx context.Context, ids []string, generations []int64
 		out = append(out, s)
 	}
 	if len(ordinals) == 0 {
-		return out, nil
+		return out, done, nil
 	}
 	for _, g := range generations {
 		vectors, err := o.memory.store.Embedded(ctx, EmbeddedParams{Owner: o.id, Generation: g, Ordinals: ordinals})
@@ -68,12 +74,12 @@ func (o *Owner) Snapshots(ctx context.Context, ids []string, generations []int64
 			continue // it has been retired
 		}
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		for _, v := range vectors {
 			at, ok := places[v.Ordinal]
 			if !ok {
-				return nil, fmt.Errorf("%w: a vector of leaf %d was not asked for", ErrCorrupt, v.Ordinal)
+				return nil, 0, fmt.Errorf("%w: a vector of leaf %d was not asked for", ErrCorrupt, v.Ordinal)
 			}
 			s := &out[at.document]
 			if s.Vectors == nil {
@@ -85,7 +91,7 @@ func (o *Owner) Snapshots(ctx context.Context, ids []string, generations []int64
 			s.Vectors[g][at.leaf] = v.Vector
 		}
 	}
-	return out, nil
+	return out, done, nil
 }
 
 // RestoreOptions say how documents are restored. The zero value is ready to use.
@@ -402,7 +408,7 @@ func (o *Owner) compare(ctx context.Context, batch []*restored, ifExists IfExist
 			todo = append(todo, r)
 			continue
 		}
-		snapshots, err := fresh.Snapshots(ctx, []string{id}, slices.Sorted(maps.Keys(r.snapshot.Vectors)))
+		snapshots, _, err := fresh.Snapshots(ctx, []string{id}, slices.Sorted(maps.Keys(r.snapshot.Vectors)))
 		if err != nil {
 			return nil, err
 		}

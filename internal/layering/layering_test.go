@@ -30,7 +30,7 @@ var layers = [][]string{
 	3: {"."},
 	4: {"store/storetest"},
 	5: {"store/postgres", "store/sqlite"},
-	6: {"httpserver", "llmemorytest", "mcpserver"},
+	6: {"httpserver", "llmemorytest", "mcpserver", "transfer"},
 	7: {"internal/cli"},
 	8: {"cmd/llmemory", "examples/...", "internal/bench", "internal/embedserver", "internal/pgrun"},
 }

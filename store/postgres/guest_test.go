@@ -262,7 +262,7 @@ func calls(db *pgdbm.DB) []call {
 			return counts("chunks", total, 3, err)
 		}},
 		{"Owner.Snapshots, Owner.Restore of what is there", func(ctx context.Context) error {
-			found, err := ws.Snapshots(ctx, []string{note.DocumentID}, []int64{generation})
+			found, _, err := ws.Snapshots(ctx, []string{note.DocumentID}, []int64{generation})
 			if err != nil {
 				return err
 			}
@@ -273,7 +273,7 @@ func calls(db *pgdbm.DB) []call {
 			return nil
 		}},
 		{"Owner.Restore for another owner, Owner.DeleteAll of what was restored", func(ctx context.Context) error {
-			found, err := ws.Snapshots(ctx, []string{note.DocumentID}, nil)
+			found, _, err := ws.Snapshots(ctx, []string{note.DocumentID}, nil)
 			if err != nil {
 				return err
 			}

@@ -57,7 +57,15 @@ func snapshots(t *testing.T, o *llmemory.Owner, store llmemory.Store) []llmemory
 		generations = append(generations, g.ID)
 	}
 	ids := must(store.DocumentIDs(t.Context(), llmemory.DocumentIDsParams{Owner: o.ID(), Limit: 1000}))(t)
-	return must(o.Snapshots(t.Context(), ids, generations))(t)
+	var out []llmemory.Snapshot
+	for len(ids) > 0 {
+		some, done, err := o.Snapshots(t.Context(), ids, generations)
+		if err != nil || done == 0 {
+			t.Fatalf("Snapshots of %d documents: %d done, %v", len(ids), done, err)
+		}
+		out, ids = append(out, some...), ids[done:]
+	}
+	return out
 }
 
 // sameSnapshots compares what a store does not make for itself.
