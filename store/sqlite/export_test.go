@@ -59,3 +59,15 @@ func Idle(s *Store) int {
 	defer s.pool.mu.Unlock()
 	return len(s.pool.idle)
 }
+
+// LoadedBytes is how much memory the sets of vectors take that are held.
+func LoadedBytes(s *Store) (total int64) {
+	s.loaded.mu.Lock()
+	defer s.loaded.mu.Unlock()
+	for _, x := range s.loaded.sets {
+		if x.set != nil {
+			total += x.bytes()
+		}
+	}
+	return total
+}
