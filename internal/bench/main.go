@@ -29,7 +29,7 @@ func main() {
 	url := flag.String("db", "", "administrator's URL of a server; by default a private one with durable settings is started")
 	sizes := flag.String("sizes", "10000,100000,1000000", "chunks in the table, one run each")
 	vectors := flag.String("vectors", "100000,200000", "vectors in the table, one run each")
-	parts := flag.String("parts", "add,text,vector", "what to measure")
+	parts := flag.String("parts", "add,text,vector,embed", "what to measure")
 	questions := flag.Int("questions", 300, "questions per owner")
 	out := flag.String("out", "", "file to write the Markdown to, beside standard output")
 	flag.Parse()
@@ -61,8 +61,8 @@ func run(ctx context.Context, admin, out, parts, sizes, vectors string, question
 	}
 	b := &bench{admin: admin, parts: strings.Split(parts, ","), questions: questions, out: w, log: os.Stderr, started: time.Now(), worst: map[int]time.Duration{}}
 	for _, p := range b.parts {
-		if p != "add" && p != "text" && p != "vector" {
-			return fmt.Errorf("-parts: %q is none of add, text, vector", p)
+		if p != "add" && p != "text" && p != "vector" && p != "embed" {
+			return fmt.Errorf("-parts: %q is none of add, text, vector, embed", p)
 		}
 	}
 	var err error
@@ -122,7 +122,7 @@ func (b *bench) run(ctx context.Context) error {
 	for _, part := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"add", b.adding}, {"text", b.searching}, {"vector", b.nearest}} {
+	}{{"add", b.adding}, {"text", b.searching}, {"vector", b.nearest}, {"embed", b.embedding}} {
 		if !slices.Contains(b.parts, part.name) {
 			continue
 		}

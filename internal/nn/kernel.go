@@ -68,21 +68,26 @@ func (k *Kernel) newMatrix(in, out int, weights, bias []float32, factor float32)
 
 // set puts weights and biases into the columns from first on.
 func (m *matrix) set(first int, weights, bias []float32, factor float32) {
-	for o := range len(weights) / m.in {
-		row := weights[o*m.in : (o+1)*m.in]
-		column := first + o
-		panel := m.panels[column/m.cols*m.cols*m.in+column%m.cols:]
-		if factor == 1 {
-			for i, w := range row {
-				panel[i*m.cols] = w
-			}
-		} else {
-			for i, w := range row {
-				panel[i*m.cols] = w * factor
+	// Some inputs at a time: their places in a panel stay in the processor's caches while all of its columns are filled.
+	const some = 64
+	count := len(weights) / m.in
+	for lo := 0; lo < count; {
+		column := first + lo
+		hi := min(count, lo+m.cols-column%m.cols) // the rest of this panel
+		panel := m.panels[column/m.cols*m.cols*m.in:]
+		for at := 0; at < m.in; at += some {
+			for o := lo; o < hi; o++ {
+				to := panel[at*m.cols+(first+o)%m.cols:]
+				for i, w := range weights[o*m.in+at : o*m.in+min(at+some, m.in)] {
+					to[i*m.cols] = w * factor
+				}
 			}
 		}
-		if bias != nil {
-			m.bias[column] = bias[o] * factor
+		lo = hi
+	}
+	if bias != nil {
+		for o, v := range bias {
+			m.bias[first+o] = v * factor
 		}
 	}
 }

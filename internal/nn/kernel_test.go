@@ -32,7 +32,7 @@ func TestTile(t *testing.T) {
 		r := rand.New(rand.NewPCG(1, 2))
 		for rows := 1; rows <= k.rows; rows++ {
 			for _, depth := range []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 31, 384} {
-				lda, ldb, ldc := depth+r.IntN(3), k.cols+r.IntN(3), k.cols+r.IntN(3)
+				lda, ldb, ldc := depth+r.IntN(3), k.cols+r.IntN(2)*3, k.cols+r.IntN(3)
 				a, b, bias := numbers(r, rows*lda), numbers(r, depth*ldb), numbers(r, k.cols)
 				const untouched = 12345
 				c := make([]float32, rows*ldc+k.cols)

@@ -9,11 +9,10 @@ func portable() *Kernel {
 
 // tilePortable keeps eight sums in registers.
 func tilePortable(rows, k int, a []float32, lda int, b []float32, ldb int, bias, c []float32, ldc int) {
-	bias = bias[:4]
+	c0, c1, c2, c3 := bias[0], bias[1], bias[2], bias[3]
 	if rows == 1 {
-		c0, c1, c2, c3 := bias[0], bias[1], bias[2], bias[3]
 		for p, x := range a[:k] {
-			r := b[p*ldb : p*ldb+4 : p*ldb+4]
+			r := (*[4]float32)(b[p*ldb:])
 			c0 += x * r[0]
 			c1 += x * r[1]
 			c2 += x * r[2]
@@ -23,21 +22,37 @@ func tilePortable(rows, k int, a []float32, lda int, b []float32, ldb int, bias,
 		c[0], c[1], c[2], c[3] = c0, c1, c2, c3
 		return
 	}
-	c0, c1, c2, c3 := bias[0], bias[1], bias[2], bias[3]
 	d0, d1, d2, d3 := c0, c1, c2, c3
-	second := a[lda : lda+k]
-	for p, x := range a[:k] {
-		r := b[p*ldb : p*ldb+4 : p*ldb+4]
+	first, second := a[:k], a[lda:lda+k]
+	if ldb == 4 {
+		// Panels of weights lie without gaps: four steps at a time, so that the compiler checks bounds once for all of them.
+		for len(first) >= 4 && len(second) >= 4 && len(b) >= 16 {
+			x, y, r := (*[4]float32)(first), (*[4]float32)(second), (*[16]float32)(b)
+			u, v := x[0], y[0]
+			b0, b1, b2, b3 := r[0], r[1], r[2], r[3]
+			c0, c1, c2, c3 = c0+u*b0, c1+u*b1, c2+u*b2, c3+u*b3
+			d0, d1, d2, d3 = d0+v*b0, d1+v*b1, d2+v*b2, d3+v*b3
+			u, v = x[1], y[1]
+			b0, b1, b2, b3 = r[4], r[5], r[6], r[7]
+			c0, c1, c2, c3 = c0+u*b0, c1+u*b1, c2+u*b2, c3+u*b3
+			d0, d1, d2, d3 = d0+v*b0, d1+v*b1, d2+v*b2, d3+v*b3
+			u, v = x[2], y[2]
+			b0, b1, b2, b3 = r[8], r[9], r[10], r[11]
+			c0, c1, c2, c3 = c0+u*b0, c1+u*b1, c2+u*b2, c3+u*b3
+			d0, d1, d2, d3 = d0+v*b0, d1+v*b1, d2+v*b2, d3+v*b3
+			u, v = x[3], y[3]
+			b0, b1, b2, b3 = r[12], r[13], r[14], r[15]
+			c0, c1, c2, c3 = c0+u*b0, c1+u*b1, c2+u*b2, c3+u*b3
+			d0, d1, d2, d3 = d0+v*b0, d1+v*b1, d2+v*b2, d3+v*b3
+			first, second, b = first[4:], second[4:], b[16:]
+		}
+	}
+	for p, x := range first {
+		r := (*[4]float32)(b[p*ldb:])
 		y := second[p]
 		b0, b1, b2, b3 := r[0], r[1], r[2], r[3]
-		c0 += x * b0
-		c1 += x * b1
-		c2 += x * b2
-		c3 += x * b3
-		d0 += y * b0
-		d1 += y * b1
-		d2 += y * b2
-		d3 += y * b3
+		c0, c1, c2, c3 = c0+x*b0, c1+x*b1, c2+x*b2, c3+x*b3
+		d0, d1, d2, d3 = d0+y*b0, d1+y*b1, d2+y*b2, d3+y*b3
 	}
 	d := c[ldc : ldc+4]
 	c = c[:4]

@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"unsafe"
 )
 
 // maxHeader bounds the header of a weights file, as the format does.
@@ -121,6 +122,9 @@ func (t *Tensors) Floats(name string, shape ...int) ([]float32, error) {
 		return nil, err
 	}
 	out := make([]float32, one.elements())
+	if one.Type == "F32" && len(out) > 0 && littleEndian {
+		return out, t.readAt(name, unsafe.Slice((*byte)(unsafe.Pointer(&out[0])), 4*len(out)), one.Offsets[0])
+	}
 	return out, t.read(one, name, func(at int, data []byte) {
 		switch one.Type {
 		case "F32":
@@ -197,17 +201,29 @@ func (t *Tensors) read(one Tensor, name string, decode func(at int, data []byte)
 	buffer := make([]byte, min(piece, one.Offsets[1]-one.Offsets[0]))
 	for at, end := one.Offsets[0], one.Offsets[1]; at < end; {
 		part := buffer[:min(int64(len(buffer)), end-at)]
-		if _, err := t.file.ReadAt(part, t.base+at); err != nil {
-			if errors.Is(err, io.EOF) {
-				return &FormatError{Path: t.path, Rule: fmt.Sprintf("tensor %q: the file is cut off", name)}
-			}
-			return fmt.Errorf("%s: tensor %q: %w", t.path, name, err)
+		if err := t.readAt(name, part, at); err != nil {
+			return err
 		}
 		decode(int(at-one.Offsets[0])/size, part)
 		at += int64(len(part))
 	}
 	return nil
 }
+
+// readAt fills buffer with the bytes of a tensor from an offset on.
+func (t *Tensors) readAt(name string, buffer []byte, offset int64) error {
+	_, err := t.file.ReadAt(buffer, t.base+offset)
+	switch {
+	case errors.Is(err, io.EOF):
+		return &FormatError{Path: t.path, Rule: fmt.Sprintf("tensor %q: the file is cut off", name)}
+	case err != nil:
+		return fmt.Errorf("%s: tensor %q: %w", t.path, name, err)
+	}
+	return nil
+}
+
+// littleEndian tells whether numbers lie in memory as they do in the file.
+var littleEndian = binary.NativeEndian.Uint16([]byte{1, 0}) == 1
 
 // half returns the value of a number in the IEEE 754 half-precision format.
 func half(bits uint16) float32 {

@@ -6,7 +6,7 @@ import (
 	_ "embed"
 	"fmt"
 	"io"
-	"sort"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -58,8 +58,9 @@ type entry struct {
 }
 
 func newTrie(entries []entry) trie {
-	sort.Slice(entries, func(i, j int) bool { return entries[i].text < entries[j].text })
-	t := trie{nodes: []node{{id: -1}}}
+	slices.SortFunc(entries, func(a, b entry) int { return strings.Compare(a.text, b.text) })
+	t := trie{nodes: make([]node, 1, 2*len(entries)+1)}
+	t.nodes[0].id = -1
 	// Breadth first: the children of one node are appended together.
 	type span struct {
 		node   uint32
