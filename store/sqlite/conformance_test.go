@@ -1,9 +1,6 @@
-//go:build sqliteconformance
-
 package sqlite_test
 
 import (
-	"path/filepath"
 	"testing"
 
 	"github.com/llmemory/llmemory"
@@ -14,18 +11,22 @@ import (
 // TestConformance runs the suite. It does not wait for the disk: what the suite looks at does not depend on it.
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	open := func(tb testing.TB) llmemory.Store {
-		return openAt(tb, filepath.Join(tb.TempDir(), "memory.db"), sqlite.Off)
-	}
-	storetest.RunWith(t, open, storetest.Options{Reopen: reopen, Check: checkRows, OneWriter: true})
+	conform(t, sqlite.Off, storetest.Options{})
 }
 
-// reopen closes a store and opens its file again.
-func reopen(tb testing.TB, store llmemory.Store) llmemory.Store {
-	tb.Helper()
-	s := store.(*sqlite.Store)
-	if err := s.Close(); err != nil {
-		tb.Fatal(err)
+// TestConformanceDurable runs it as the store is by default.
+func TestConformanceDurable(t *testing.T) {
+	t.Parallel()
+	conform(t, sqlite.Full, storetest.Options{Brief: true})
+}
+
+func conform(t *testing.T, synchronous sqlite.Synchronous, o storetest.Options) {
+	o.OneWriter, o.Check = true, checkRows
+	o.Reopen = func(tb testing.TB, store llmemory.Store) llmemory.Store {
+		tb.Helper()
+		s := store.(*sqlite.Store)
+		must(tb, s.Close())
+		return openAt(tb, s.Path(), synchronous)
 	}
-	return openAt(tb, s.Path(), sqlite.Off)
+	storetest.RunWith(t, func(tb testing.TB) llmemory.Store { return openAt(tb, newPath(tb), synchronous) }, o)
 }
