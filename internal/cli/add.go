@@ -117,6 +117,9 @@ func (a *app) add(ctx context.Context, args []string) error {
 	n.owner = memory.Owner(a.opts.owner)
 	a.onEmbedded = n.embedded
 	err = n.run(ctx, g.files, stdin)
+	if err == nil && n.pending > 0 {
+		err = ctx.Err() // the documents are stored, but their vectors were cut short
+	}
 	if err == nil && n.embedErr == nil {
 		err = n.catchUp(ctx, memory)
 	}
