@@ -17,13 +17,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/llmemory/llmemory/embedding/embedtest"
 	"github.com/llmemory/llmemory/pgdbm/pgtest"
 )
 
 var update = flag.Bool("update", false, "write what the commands print now into the documents")
 
 // documents are the files for people whose promises are checked.
-var documents = []string{"README.md", "docs/architecture.md", "docs/embedded.md", "docs/embeddings.md", "docs/scaling.md", "docs/rough-edges.md", "CHANGELOG.md", "CONTRIBUTING.md"}
+var documents = []string{"README.md", "docs/architecture.md", "docs/embedded.md", "docs/embeddings.md", "docs/moving.md", "docs/scaling.md", "docs/rough-edges.md", "CHANGELOG.md", "CONTRIBUTING.md"}
 
 // block is a fenced block of a document: lines[from:to] are between the fences.
 type block struct {
@@ -133,6 +134,14 @@ func TestCommandsInREADME(t *testing.T) {
 func TestCommandsInEmbedded(t *testing.T) {
 	t.Parallel()
 	checkCommands(t, "docs/embedded.md", buildCommand(t), "LLMEMORY_DB=")
+}
+
+// So do those in the document on moving, from files and to them, with a server that makes vectors.
+func TestCommandsInMoving(t *testing.T) {
+	t.Parallel()
+	server := embedtest.NewServer(embedtest.ServerConfig{Models: map[string]int{"small": 64}})
+	defer server.Close()
+	checkCommands(t, "docs/moving.md", buildCommand(t), "OPENAI_BASE_URL="+server.URL, "LLMEMORY_EMBEDDER=openai:small")
 }
 
 // So do those in the document on embeddings, with the server that it tells to start.

@@ -210,7 +210,7 @@ func (a *app) root() *cobra.Command {
 		}
 	}
 	root.AddCommand(a.addCommand(), a.searchCommand(), a.listCommand(), a.getCommand(), a.deleteCommand(), a.statsCommand(),
-		a.embedCommand(), a.queueCommand(), a.modelsCommand(), a.migrateCommand(), a.evalCommand(), a.doctorCommand(), a.versionCommand(), a.docsCommand())
+		a.embedCommand(), a.queueCommand(), a.modelsCommand(), a.exportCommand(), a.importCommand(), a.copyCommand(), a.migrateCommand(), a.evalCommand(), a.doctorCommand(), a.versionCommand(), a.docsCommand())
 	root.AddCommand(helpTopics()...)
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()

@@ -37,7 +37,10 @@ type options struct {
 	dimensions, candidates            int
 	fusion, textWeight                string
 	watch, force                      bool
-	models, modelsFrom                string
+
+	copyFrom, copyTo, fromSchema, toSchema, toOwner string
+	allOwners, noVectors                            bool
+	models, modelsFrom                              string
 }
 
 // setting is one row of the table that flags, environment, configuration file and documentation come from.
@@ -172,6 +175,23 @@ var settings = []setting{
 		target: func(o *options) any { return &o.all }},
 	{key: "delete-yes", flag: "yes", commands: []string{"delete"}, usage: "do not ask",
 		target: func(o *options) any { return &o.yes }},
+
+	{key: "all-owners", commands: []string{"export", "import", "copy"}, usage: "documents of all owners, not of one",
+		target: func(o *options) any { return &o.allOwners }},
+	{key: "to-owner", arg: "ID", commands: []string{"import", "copy"}, usage: "owner who gets the documents (default: whose they were)",
+		target: func(o *options) any { return &o.toOwner }},
+	{key: "move-if-exists", flag: "if-exists", arg: "newer|update|skip|error", commands: []string{"import", "copy"}, fallback: "newer", usage: "what to do with a document that is stored already and differs: replace it unless it was changed later, replace it, leave it, fail",
+		target: func(o *options) any { return &o.ifExists }},
+	{key: "no-vectors", commands: []string{"export", "import", "copy"}, usage: "leave vectors behind; \"embed\" makes them anew",
+		target: func(o *options) any { return &o.noVectors }},
+	{key: "copy-from", flag: "from", arg: "DB", commands: []string{"copy"}, usage: "database to copy from: a file, or a postgres:// URL (default: that of --db)",
+		target: func(o *options) any { return &o.copyFrom }},
+	{key: "copy-from-schema", flag: "from-schema", arg: "NAME", commands: []string{"copy"}, usage: "schema of the tables there",
+		target: func(o *options) any { return &o.fromSchema }},
+	{key: "copy-to", flag: "to", arg: "DB", commands: []string{"copy"}, usage: "database to copy to (default: that of --db)",
+		target: func(o *options) any { return &o.copyTo }},
+	{key: "copy-to-schema", flag: "to-schema", arg: "NAME", commands: []string{"copy"}, usage: "schema of the tables there",
+		target: func(o *options) any { return &o.toSchema }},
 
 	{key: "watch", commands: []string{"embed"}, usage: "stay, and do what is to be done in the background",
 		target: func(o *options) any { return &o.watch }},
