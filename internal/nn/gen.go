@@ -1,6 +1,6 @@
 //go:build ignore
 
-// This program writes kernel_amd64.s: go generate ./internal/nn
+// This program writes kernel_amd64.s, or the file that is its argument: go generate ./internal/nn
 package main
 
 import (
@@ -52,7 +52,11 @@ func main() {
 		s.softmax()
 		s.norm()
 	}
-	if err := os.WriteFile("kernel_amd64.s", out.Bytes(), 0o644); err != nil {
+	name := "kernel_amd64.s"
+	if len(os.Args) > 1 {
+		name = os.Args[1]
+	}
+	if err := os.WriteFile(name, out.Bytes(), 0o644); err != nil {
 		log.Fatal(err)
 	}
 }

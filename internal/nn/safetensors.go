@@ -40,7 +40,7 @@ var sizes = map[string]int{"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I
 func (t Tensor) elements() int {
 	n := 1
 	for _, d := range t.Shape {
-		if d < 0 || d > 0 && n > math.MaxInt32*8/d {
+		if d < 0 || d > 0 && n > math.MaxInt/8/d {
 			return -1
 		}
 		n *= d
