@@ -59,21 +59,19 @@ func (o *Owner) AddMany(ctx context.Context, docs []Document) ([]Added, error) {
 		batch, indexes, leaves, size = nil, nil, 0, 0
 		clear(taken)
 	}
-	for from, to := 0, 0; from < len(docs); from = to {
-		to = from + share(docs[from:])
-		part := docs[from:to]
-		ready, errs := o.prepare(ctx, part)
-		for i, err := range errs {
+	var before map[Identity]bool // of the part before
+	for part := range o.prepareAhead(ctx, docs) {
+		for i, err := range part.errs {
 			if err != nil {
-				results[from+i] = Added{Status: Failed, Err: err}
+				results[part.from+i] = Added{Status: Failed, Err: err}
 			}
 		}
 		seen := map[Identity]bool{}
-		for i, p := range ready {
+		for i, p := range part.ready {
 			if p == nil {
 				continue
 			}
-			if seen[p.identity] {
+			if seen[p.identity] || before[p.identity] {
 				// It was compared with what was stored before its predecessor: the transaction decides anew.
 				p.result.Status, p.result.Chunks, p.result.ChunksReused = "", 0, 0
 			}
@@ -82,7 +80,7 @@ func (o *Owner) AddMany(ctx context.Context, docs []Document) ([]Added, error) {
 			if taken[p.identity] || full && len(batch) > 0 {
 				flush()
 			}
-			batch, indexes = append(batch, p), append(indexes, from+i)
+			batch, indexes = append(batch, p), append(indexes, part.from+i)
 			taken[p.identity] = true
 			leaves += len(p.leaves)
 			size += len(p.content)
@@ -90,6 +88,7 @@ func (o *Owner) AddMany(ctx context.Context, docs []Document) ([]Added, error) {
 		if len(batch) > 0 {
 			flush()
 		}
+		before = seen
 	}
 	for i := range results {
 		for _, stop := range []error{ErrUnavailable, ErrCommitUnknown, ErrClosed, context.Canceled, context.DeadlineExceeded} {
@@ -102,10 +101,32 @@ func (o *Owner) AddMany(ctx context.Context, docs []Document) ([]Added, error) {
 }
 
 const (
-	batchDocuments = 64       // documents in one transaction of AddMany
+	batchDocuments = 512      // documents in one transaction of AddMany
 	batchLeaves    = 2000     // leaves in one transaction, unless a single document has more
 	batchBytes     = 16 << 20 // text in one transaction, unless a single document has more
 )
+
+// preparedPart is a part of the documents of a call, prepared: from is the index of the first.
+type preparedPart struct {
+	from  int
+	ready []*prepared
+	errs  []error
+}
+
+// prepareAhead prepares documents part by part. While the caller stores a part, the next one is prepared, which does not know yet what
+// becomes of the part before. The caller must take all parts.
+func (o *Owner) prepareAhead(ctx context.Context, docs []Document) <-chan preparedPart {
+	out := make(chan preparedPart)
+	go func() {
+		defer close(out)
+		for from, to := 0, 0; from < len(docs); from = to {
+			to = from + share(docs[from:])
+			ready, errs := o.prepare(ctx, docs[from:to])
+			out <- preparedPart{from, ready, errs}
+		}
+	}()
+	return out
+}
 
 // share returns how many of the documents are prepared together.
 func share(docs []Document) int {
