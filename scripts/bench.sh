@@ -7,7 +7,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-scripts/setup.sh test
+case " $* " in
+*' -parts embed '* | *' -parts embedded '* | *' -parts embed,embedded '*) ;; # without a server
+*) scripts/setup.sh test ;;
+esac
 
 printf 'commit: %s\n\n' "$(git describe --always --dirty 2>/dev/null || echo unknown)"
 exec go run ./internal/bench "$@"

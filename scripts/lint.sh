@@ -12,7 +12,9 @@ if [ -n "$unformatted" ]; then
 	status=1
 fi
 go vet ./... || status=1
-go vet -C internal/bench/langchain . || status=1 # a module of its own
+for peer in langchain chromem; do # modules of their own
+	go vet -C "internal/bench/$peer" . || status=1
+done
 go run "${STATICCHECK:-honnef.co/go/tools/cmd/staticcheck@v0.8.2}" ./... || status=1
 
 # The command takes no C compiler, here or elsewhere.

@@ -1,6 +1,7 @@
 // Command bench measures llmemory on a PostgreSQL server and prints the results as Markdown: text search beside an exhaustive
 // scorer in memory and beside PostgreSQL's own full-text search, vector search beside the bare statements and another library,
-// adding beside a raw COPY, size beside the raw text. All parts run in one process on one server, so ratios hold even where the machine is noisy.
+// adding beside a raw COPY, size beside the raw text. All parts run in one process on one server, so ratios hold even where the machine
+// is noisy. The embedded store is measured beside another embedded library, without a server, each in processes of its own.
 package main
 
 import (
@@ -29,18 +30,31 @@ func main() {
 	url := flag.String("db", "", "administrator's URL of a server; by default a private one with durable settings is started")
 	sizes := flag.String("sizes", "10000,100000,1000000", "chunks in the table, one run each")
 	vectors := flag.String("vectors", "100000,200000", "vectors in the table, one run each")
-	parts := flag.String("parts", "add,text,vector,embed", "what to measure")
+	parts := flag.String("parts", strings.Join(allParts, ","), "what to measure")
 	questions := flag.Int("questions", 300, "questions per owner")
+	isChild := flag.Bool("child", false, "do with the embedded store what the JSON on standard input says; the benchmark calls itself so")
 	out := flag.String("out", "", "file to write the Markdown to, beside standard output")
 	flag.Parse()
+	if *isChild {
+		if err := child(ctx, os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := run(ctx, *url, *out, *parts, *sizes, *vectors, *questions); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
+// allParts are what can be measured: in PostgreSQL adding, text and vectors; embedding with a local model; the embedded store. The last
+// two need no server.
+var allParts = []string{"add", "text", "vector", "embed", "embedded"}
+
 func run(ctx context.Context, admin, out, parts, sizes, vectors string, questions int) error {
-	if admin == "" {
+	served := slices.ContainsFunc(strings.Split(parts, ","), func(p string) bool { return p != "embed" && p != "embedded" })
+	if served && admin == "" {
 		server, err := pgtest.Start(ctx, pgtest.Options{Durable: true, Settings: map[string]string{
 			"shared_buffers": "2GB", "max_wal_size": "8GB", "maintenance_work_mem": "2GB",
 		}})
@@ -61,8 +75,8 @@ func run(ctx context.Context, admin, out, parts, sizes, vectors string, question
 	}
 	b := &bench{admin: admin, parts: strings.Split(parts, ","), questions: questions, out: w, log: os.Stderr, started: time.Now(), worst: map[int]time.Duration{}}
 	for _, p := range b.parts {
-		if p != "add" && p != "text" && p != "vector" && p != "embed" {
-			return fmt.Errorf("-parts: %q is none of add, text, vector, embed", p)
+		if !slices.Contains(allParts, p) {
+			return fmt.Errorf("-parts: %q is none of %s", p, strings.Join(allParts, ", "))
 		}
 	}
 	var err error
@@ -122,7 +136,7 @@ func (b *bench) run(ctx context.Context) error {
 	for _, part := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"add", b.adding}, {"text", b.searching}, {"vector", b.nearest}, {"embed", b.embedding}} {
+	}{{"add", b.adding}, {"text", b.searching}, {"vector", b.nearest}, {"embed", b.embedding}, {"embedded", b.embedded}} {
 		if !slices.Contains(b.parts, part.name) {
 			continue
 		}
@@ -145,6 +159,11 @@ func (b *bench) run(ctx context.Context) error {
 }
 
 func (b *bench) header(ctx context.Context) error {
+	if b.admin == "" { // no part needs a server
+		fmt.Fprintf(b.out, "# Benchmarks\n\nMade by `make bench` on %s: %s, %d processors, %s. Times are milliseconds.\n",
+			time.Now().UTC().Format("2006-01-02"), cpu(), runtime.NumCPU(), runtime.Version())
+		return nil
+	}
 	pool, err := pgdbm.Open(ctx, pgdbm.Config{URL: b.admin})
 	if err != nil {
 		return err
