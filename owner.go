@@ -3,6 +3,7 @@ package llmemory
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -228,7 +229,8 @@ func (o *Owner) Delete(ctx context.Context, ids ...string) (Deleted, error) {
 			return Deleted{}, err
 		}
 	}
-	return o.delete(ctx, EditParams{DocumentIDs: canonical})
+	slices.Sort(canonical) // the order in which they are reported
+	return o.delete(ctx, EditParams{DocumentIDs: slices.Compact(canonical)})
 }
 
 // DeleteWhere removes all documents that the condition selects, in one transaction. The zero Where is refused: to remove
