@@ -48,6 +48,8 @@ func classify(path string, err error) error {
 		return unavailable("busy, another process is writing")
 	case errors.Is(err, sqlite3.FULL):
 		return unavailable("no space left")
+	case errors.Is(err, sqlite3.IOERR_WRITE): // what a full disk is to the driver
+		return unavailable("no space left, or the disk failed")
 	case errors.Is(err, sqlite3.READONLY), errors.Is(err, sqlite3.PERM):
 		return unavailable("read-only file or folder")
 	case errors.Is(err, sqlite3.CANTOPEN), errors.Is(err, sqlite3.AUTH):
@@ -58,8 +60,11 @@ func classify(path string, err error) error {
 	return err
 }
 
-// diskFailed tells whether a commit may have happened although it failed: what it wrote may have reached the disk.
-func diskFailed(err error) bool { return errors.Is(err, sqlite3.IOERR) }
+// diskFailed tells whether a commit may have happened although it failed: what it wrote may have reached the disk. What could not be
+// written has not: the last that is written of a transaction is what makes it one.
+func diskFailed(err error) bool {
+	return errors.Is(err, sqlite3.IOERR) && !errors.Is(err, sqlite3.IOERR_WRITE)
+}
 
 // code is the extended code of an error, for its text.
 func code(err error) string {

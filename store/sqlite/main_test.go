@@ -9,10 +9,21 @@ import (
 	"github.com/llmemory/llmemory/store/sqlite"
 )
 
+// programs are the processes that the test binary can be, by the environment variable that says so and holds their task.
+var programs = map[string]func(task string) (exit int){starterTask: starter, killTask: runKillProgram, guestTask: runGuest}
+
+// alsoProgram adds a program that there is on some systems only.
+func alsoProgram(name string, program func(task string) int) string {
+	programs[name] = program
+	return name
+}
+
 // TestMain lets the test binary be a process of its own, where its environment says so, and fails if goroutines are left over.
 func TestMain(m *testing.M) {
-	if task := os.Getenv(starterTask); task != "" {
-		os.Exit(starter(task))
+	for name, program := range programs {
+		if task := os.Getenv(name); task != "" {
+			os.Exit(program(task))
+		}
 	}
 	goleak.VerifyTestMain(m)
 }
