@@ -31,7 +31,7 @@ var layers = [][]string{
 	4: {"store/storetest"},
 	5: {"store/postgres", "store/sqlite"},
 	6: {"httpserver", "llmemorytest", "mcpserver", "transfer"},
-	7: {"internal/cli"},
+	7: {"internal/cli", "internal/equality"},
 	8: {"cmd/llmemory", "examples/...", "internal/bench", "internal/embedserver", "internal/pgrun"},
 }
 
