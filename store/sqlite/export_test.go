@@ -5,6 +5,8 @@ import (
 	"io/fs"
 
 	"github.com/ncruces/go-sqlite3"
+
+	"github.com/llmemory/llmemory/internal/sqlfile"
 )
 
 // OpenWith is [Open] with the migrations given.
@@ -71,3 +73,6 @@ func LoadedBytes(s *Store) (total int64) {
 	}
 	return total
 }
+
+// Statements are the named statements.
+func Statements(s *Store) sqlfile.Set { return s.sql }
