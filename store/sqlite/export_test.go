@@ -76,3 +76,11 @@ func LoadedBytes(s *Store) (total int64) {
 
 // Statements are the named statements.
 func Statements(s *Store) sqlfile.Set { return s.sql }
+
+// Mode is how the file is journalled.
+func Mode(ctx context.Context, s *Store) (mode string, err error) {
+	err = s.read(ctx, func(c *conn) error {
+		return c.query("PRAGMA journal_mode", func(r row) error { return scanText(r, &mode) })
+	})
+	return mode, err
+}

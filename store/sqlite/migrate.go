@@ -187,6 +187,9 @@ func prepareFile(ctx context.Context, c *conn, path string, files fs.FS, o *Opti
 	if err := c.trusted(); err != nil {
 		return err
 	}
+	if err := c.logged(ctx, o.BusyTimeout); err != nil {
+		return err
+	}
 	m := migrator(c, files)
 	plan, err := m.Plan(ctx)
 	if err != nil {
@@ -205,6 +208,26 @@ func prepareFile(ctx context.Context, c *conn, path string, files fs.FS, o *Opti
 		}
 	}
 	return complete(c, path)
+}
+
+// errFormatted is returned once the format of the file was put right: the connection may have seen too much of the old one.
+var errFormatted = errors.New("the file was formatted")
+
+// logged makes sure that the file has a log beside it. It lacks one if a program was killed that was making it, or if another
+// program has taken it away.
+func (c *conn) logged(ctx context.Context, wait time.Duration) error {
+	var mode string
+	err := c.query("PRAGMA journal_mode", func(r row) error {
+		mode = r.ColumnText(0)
+		return nil
+	})
+	if err != nil || mode == "wal" {
+		return err
+	}
+	if err := c.format(ctx, wait); err != nil {
+		return err
+	}
+	return errFormatted
 }
 
 // examine refuses files that are not ours, or of which a part is gone.

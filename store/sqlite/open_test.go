@@ -169,6 +169,58 @@ func TestForeign(t *testing.T) {
 	fill(t, path, 1)
 }
 
+// TestFormat opens files that are as good as empty, or ours without its log: they get one.
+func TestFormat(t *testing.T) {
+	t.Parallel()
+	for name, prepare := range map[string]func(t *testing.T, path string){
+		"no tables": func(t *testing.T, path string) { alter(t, path, "PRAGMA user_version = 1") },
+		"its log taken away": func(t *testing.T, path string) {
+			fill(t, path, 2)
+			alter(t, path, "PRAGMA journal_mode = DELETE")
+		},
+		"killed while it was made": func(t *testing.T, path string) {
+			// What a journal says of a file that was empty: cut it to nothing.
+			c, err := sqlite.RawOpen(path)
+			must(t, err)
+			must(t, c.Exec("PRAGMA synchronous = OFF; BEGIN; CREATE TABLE t (id); PRAGMA cache_spill = 1; PRAGMA cache_size = 1"))
+			for range 50 { // until some of it is in the file
+				must(t, c.Exec("INSERT INTO t VALUES (randomblob(3000))"))
+			}
+			half := contents(t, path)
+			must(t, c.Close())
+			if len(half) != 4 || half[2] != filepath.Base(path)+"-journal" || len(half[1]) == 0 || len(half[3]) == 0 {
+				t.Fatalf("no journal: %.50q", half)
+			}
+			must(t, os.WriteFile(path, []byte(half[1]), 0o600))
+			must(t, os.WriteFile(path+"-journal", []byte(half[3]), 0o600))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := newPath(t)
+			prepare(t, path)
+			store := openAt(t, path, sqlite.Off)
+			_, err := memory(t, store).Owner("o").Add(t.Context(), llmemory.Document{Key: "k", Content: "text"})
+			must(t, err)
+			must(t, checkStored(t.Context(), store))
+			mode, err := sqlite.Mode(t.Context(), store)
+			must(t, err)
+			if mode != "wal" {
+				t.Errorf("its mode is %q", mode)
+			}
+		})
+	}
+}
+
+// alter does something to a file as another program.
+func alter(t *testing.T, path, sql string) {
+	t.Helper()
+	c, err := sqlite.RawOpen(path)
+	must(t, err)
+	must(t, c.Exec(sql))
+	must(t, c.Close())
+}
+
 // contents returns what lies in the folder of a path: names and bytes.
 func contents(tb testing.TB, path string) (out []string) {
 	tb.Helper()

@@ -118,13 +118,27 @@ func open(ctx context.Context, path string, opts *Options, migrations fs.FS) (*S
 	if err != nil {
 		return nil, err
 	}
-	if err := format(ctx, full, &o); err != nil {
+	for again := true; ; again = false {
+		s, err := start(ctx, full, &o, sql, migrations)
+		if errors.Is(err, errFormatted) && again {
+			continue
+		}
+		if err != nil && ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return s, err
+	}
+}
+
+// start opens the file at a path that [place] returned.
+func start(ctx context.Context, path string, o *Options, sql sqlfile.Set, migrations fs.FS) (*Store, error) {
+	if err := format(ctx, path, o); err != nil {
 		return nil, err
 	}
-	s := &Store{path: full, pool: newPool(full, o), sql: sql, wake: newWake(), loaded: newLoadedSets(cmp.Or(o.VectorMemory, DefaultVectorMemory))}
+	s := &Store{path: path, pool: newPool(path, *o), sql: sql, wake: newWake(), loaded: newLoadedSets(cmp.Or(o.VectorMemory, DefaultVectorMemory))}
 	session, err := s.pool.first(ctx)
 	if err == nil {
-		err = session.do(ctx, func(c *conn) error { return prepareFile(ctx, c, full, migrations, &o) })
+		err = session.do(ctx, func(c *conn) error { return prepareFile(ctx, c, path, migrations, o) })
 		err = errors.Join(err, session.end())
 	}
 	if err != nil {
@@ -200,6 +214,9 @@ func checkHeader(f io.ReaderAt, path string) error {
 	case err != nil && !errors.Is(err, io.EOF):
 		return &llmemory.UnavailableError{What: "database", Err: err}
 	case n < len(header) || string(header[:len(magic)]) != magic:
+		if journal, err := os.Stat(path + "-journal"); err == nil && journal.Size() > 0 {
+			return nil // a program was killed that was making it: SQLite knows how it was before
+		}
 		return fmt.Errorf("%w: %s is not a database", llmemory.ErrCorrupt, path)
 	}
 	// Our first tables and our id were written at once, to this page. While there are none, they may be in the log.

@@ -261,7 +261,7 @@ func (s *Store) hits(c *conn, p llmemory.HitsParams) ([]llmemory.HitRecord, erro
 		h := &hits[i]
 		if id := h.Chunk.ParentID; p.Parents && id != "" {
 			if _, ok := parents[id]; !ok {
-				parent, err := s.parent(c, p.Owner, id)
+				parent, err := s.parent(c, p.Owner, id, h.Chunk.Position)
 				if err != nil {
 					return nil, err
 				}
@@ -289,21 +289,41 @@ func (s *Store) hits(c *conn, p llmemory.HitsParams) ([]llmemory.HitRecord, erro
 	return hits, nil
 }
 
-// parent returns a parent with its text, nil if there is none.
-func (s *Store) parent(c *conn, owner, id string) (*llmemory.Chunk, error) {
+// errEnough ends a query before its last row.
+var errEnough = errors.New("enough")
+
+// parent returns a parent with its text, nil if there is none. Its leaves follow each other; at is the position of one.
+func (s *Store) parent(c *conn, owner, id string, at int) (*llmemory.Chunk, error) {
 	var found []llmemory.ChunkRecord
 	if err := c.query(s.sql.Get("hit_parents"), collect(&found, scanChunk), owner, uuid(id)); err != nil || len(found) == 0 {
 		return nil, err
 	}
 	p := &found[0].Chunk
-	var text strings.Builder
-	err := c.query(s.sql.Get("hit_parent_leaves"), func(r row) error {
-		if r.ColumnInt(0) != p.Start {
-			text.Write(r.ColumnRawText(1))
+	first := at
+	err := c.query(s.sql.Get("hit_parent_first"), func(r row) error {
+		if uuidText(r, 1) != id {
+			return errEnough
 		}
-		text.Write(r.ColumnRawText(2))
+		first = r.ColumnInt(0)
 		return nil
-	}, owner, uuid(p.DocumentID), uuid(id))
+	}, owner, uuid(p.DocumentID), at)
+	if err != nil && !errors.Is(err, errEnough) {
+		return nil, err
+	}
+	var text strings.Builder
+	err = c.query(s.sql.Get("hit_parent_leaves"), func(r row) error {
+		if uuidText(r, 0) != id {
+			return errEnough
+		}
+		if r.ColumnInt(1) != p.Start {
+			text.Write(r.ColumnRawText(2))
+		}
+		text.Write(r.ColumnRawText(3))
+		return nil
+	}, owner, uuid(p.DocumentID), first)
+	if err != nil && !errors.Is(err, errEnough) {
+		return nil, err
+	}
 	p.Text = text.String()
-	return p, err
+	return p, nil
 }

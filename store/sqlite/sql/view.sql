@@ -46,11 +46,18 @@ SELECT chunk_id, document_id, parent_id, level, position, start_byte, end_byte, 
 FROM {{tables.document_chunks}}
 WHERE owner_id = ?1 AND chunk_id = ?2;
 
--- name: hit_parent_leaves
--- The leaves of a document that could be a parent's, in order: the leads and texts of those that are make up its text.
-SELECT start_byte, lead, content
+-- name: hit_parent_first
+-- The leaves of a document before one, backwards: those of its parent come first.
+SELECT position, parent_id
 FROM {{tables.document_chunks}}
-WHERE owner_id = ?1 AND document_id = ?2 AND level = 0 AND parent_id = ?3
+WHERE owner_id = ?1 AND document_id = ?2 AND level = 0 AND position < ?3
+ORDER BY position DESC;
+
+-- name: hit_parent_leaves
+-- The leaves of a document from one on: those of its parent come first, and their leads and texts make up the parent's text.
+SELECT parent_id, start_byte, lead, content
+FROM {{tables.document_chunks}}
+WHERE owner_id = ?1 AND document_id = ?2 AND level = 0 AND position >= ?3
 ORDER BY position;
 
 -- name: hit_neighbours
