@@ -68,7 +68,7 @@ func run(ctx context.Context, file, model string, out io.Writer) error {
 		}
 	}
 
-	found, err := app.Search(ctx, "when can I not come to work?", nil)
+	found, err := app.Search(ctx, "are you open on 25 December?", nil)
 	if err != nil {
 		return err
 	}

@@ -42,6 +42,8 @@ type validator struct {
 	Tag string `json:"tag"`
 	// Source is the hash of the address, and of the hash that the index told.
 	Source string `json:"source"`
+	// Bytes is how large the whole file is, 0 if the server did not say.
+	Bytes int64 `json:"bytes,omitempty"`
 }
 
 func (p *part) sidecar() string { return p.path + ".json" }
@@ -52,18 +54,18 @@ func (p *part) remove() {
 }
 
 // resumable returns how much of the file is there, and what tells that the server still has the same file.
-func (p *part) resumable(source string) (int64, string) {
+func (p *part) resumable(source string) (int64, validator) {
 	var v validator
 	raw, err := os.ReadFile(p.sidecar())
 	if err != nil || json.Unmarshal(raw, &v) != nil || v.Source != source || v.Tag == "" {
 		p.remove()
-		return 0, ""
+		return 0, validator{}
 	}
 	info, err := os.Stat(p.path)
 	if err != nil {
-		return 0, ""
+		return 0, validator{}
 	}
-	return info.Size(), v.Tag
+	return info.Size(), v
 }
 
 // sourceKey tells apart what parts may be parts of.
@@ -118,11 +120,16 @@ func (c *client) download(ctx context.Context, r *remote, path string, progress 
 var contentRange = regexp.MustCompile(`^bytes (?:(\d+)-\d+|\*)/(\d+|\*)$`)
 
 func (c *client) downloadOnce(ctx context.Context, r *remote, p *part, progress func(done, total int64)) error {
-	offset, tag := p.resumable(r.sourceKey())
+	offset, v := p.resumable(r.sourceKey())
+	if offset > 0 && offset == v.Bytes {
+		// Whole: what broke off came after it. A server asked for a range behind the end may send everything instead.
+		progress(offset, offset)
+		return nil
+	}
 	header := http.Header{"Accept-Encoding": {"identity"}}
 	if offset > 0 {
 		header.Set("Range", fmt.Sprintf("bytes=%d-", offset))
-		header.Set("If-Range", tag)
+		header.Set("If-Range", v.Tag)
 	}
 	response, err := c.get(ctx, r.url, header, http.StatusOK, http.StatusPartialContent, http.StatusRequestedRangeNotSatisfiable)
 	if err != nil {
@@ -155,7 +162,7 @@ func (c *client) downloadOnce(ctx context.Context, r *remote, p *part, progress 
 		return fmt.Errorf("%s: %w: has %d bytes and not %d", publicURL(r.url), ErrChecksum, total, r.bytes)
 	}
 	if offset == 0 {
-		if err := p.start(r.sourceKey(), response.Header); err != nil {
+		if err := p.start(r.sourceKey(), response.Header, total); err != nil {
 			return err
 		}
 	}
@@ -190,9 +197,9 @@ func first64(values ...int64) int64 {
 }
 
 // start begins a file anew.
-func (p *part) start(source string, header http.Header) error {
+func (p *part) start(source string, header http.Header, total int64) error {
 	p.remove()
-	v := validator{Source: source, Tag: header.Get("ETag")}
+	v := validator{Source: source, Tag: header.Get("ETag"), Bytes: max(total, 0)}
 	if strings.HasPrefix(v.Tag, "W/") { // says nothing of the bytes
 		v.Tag = ""
 	}

@@ -23,6 +23,9 @@ const accept = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple
 // errNoWheel is that a place was asked and has nothing that would do.
 var errNoWheel = errors.New("has no wheel of it")
 
+// errNoIndex is that pip's configuration forbids to ask any.
+var errNoIndex = errors.New(`not asked: pip's configuration or PIP_NO_INDEX says "no-index"`)
+
 // link is a file that an index offers.
 type link struct {
 	remote

