@@ -116,6 +116,7 @@ func (a *app) add(ctx context.Context, args []string) error {
 	defer closer()
 	n.owner = memory.Owner(a.opts.owner)
 	a.onEmbedded = n.embedded
+	n.far.embeds = a.model != nil && template.Embed == llmemory.EmbedNow
 	err = n.run(ctx, g.files, stdin)
 	if err == nil && n.pending > 0 {
 		err = ctx.Err() // the documents are stored, but their vectors were cut short
@@ -375,6 +376,7 @@ func (n *addition) show() {
 // others, so what is embedded of a batch counts as soon as it is.
 type advance struct {
 	mu             sync.Mutex
+	embeds         bool    // what is new gets vectors at once
 	total, done    float64 // bytes
 	batch, partial float64 // bytes of the batch that is being added, and what is done of it by estimate
 	passages       int     // embedded
@@ -436,7 +438,10 @@ func (a *advance) String() string {
 		text = fmt.Sprintf(", %s embedded, %.0f a second", plural(a.passages, "passage"), a.vectors.rate())
 	}
 	if a.passages == 0 && a.whole.rate() > 0 {
-		text = fmt.Sprintf(", %s a second", megabytes(int64(a.whole.rate())))
+		text = fmt.Sprintf(", %.0f kB a second", a.whole.rate()/1000)
+	}
+	if a.embeds && a.passages == 0 { // what is only looked at, as it is known already, says nothing of the rest
+		return text
 	}
 	if rest := a.total - a.done - a.partial; rest > 0 && a.whole.rate() > 0 {
 		text += fmt.Sprintf(", %s left", a.whole.left(rest))

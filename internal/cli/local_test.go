@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/llmemory/llmemory"
 	"github.com/llmemory/llmemory/internal/modelfile"
 )
 
@@ -144,5 +145,34 @@ func TestPace(t *testing.T) {
 	still.at(start.Add(time.Minute), 5)
 	if got := still.left(1); got != "?" {
 		t.Errorf("no progress: %s", got)
+	}
+}
+
+// Whatever the pieces, the work is told as a share of the files' bytes, and what takes its time counts while it does.
+func TestAdvance(t *testing.T) {
+	t.Parallel()
+	a := &advance{total: 10_000, embeds: true}
+	a.begin([]int64{1000, 1000})
+	if got := a.String(); got != "" {
+		t.Errorf("at the start: %q", got)
+	}
+	a.end([]llmemory.Added{{Status: llmemory.Unchanged}, {Status: llmemory.Unchanged}})
+	if got := a.String(); strings.Contains(got, "left") {
+		t.Errorf("what was known already: %q", got)
+	}
+	a.begin([]int64{3000, 1000})
+	a.embedded(2)
+	if a.partial != 2*passageBytes || !strings.HasPrefix(a.String(), ", 2 passages embedded, ") || !strings.Contains(a.String(), " left") {
+		t.Errorf("in a batch: %+v, %q", a.partial, a.String())
+	}
+	a.embedded(100)
+	if a.partial != 4000 {
+		t.Errorf("more than the batch has is done: %v", a.partial)
+	}
+	a.end([]llmemory.Added{{Status: llmemory.Created, Embedded: 3}, {Status: llmemory.Created, Embedded: 5}})
+	a.begin([]int64{4000})
+	a.embedded(4) // of 500 bytes, as those before
+	if a.done != 6000 || a.partial != 2000 {
+		t.Errorf("done %v and %v", a.done, a.partial)
 	}
 }
