@@ -4,9 +4,10 @@
 //
 // # Kernels
 //
-// Nearly all of the time goes into products of matrices. There are several implementations of the inner loops, a [Kernel] each:
-// in assembly for processors with AVX-512 or with AVX2 and FMA, and in portable Go for all. [Best] picks one when the program
-// runs. They agree but for rounding, which tests hold. Weights are laid out for the kernel when they are loaded.
+// Nearly all of the time goes into products of matrices. There are several implementations of the inner loops, a [Kernel] each: in
+// assembly for processors with AVX-512, with AVX2 and FMA, or with no more than every amd64 has, and in portable Go for all. [Best]
+// picks one when the program runs. They agree but for rounding, which tests hold. Weights are laid out for the kernel when they are
+// loaded.
 //
 // # No padding
 //

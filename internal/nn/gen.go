@@ -52,6 +52,7 @@ func main() {
 		s.softmax()
 		s.norm()
 	}
+	tileSSE2()
 	name := "kernel_amd64.s"
 	if len(os.Args) > 1 {
 		name = os.Args[1]
@@ -177,6 +178,63 @@ func (s set) tile() {
 			}
 		}
 		op("VZEROUPPER", "")
+		op("RET", "")
+	}
+}
+
+// tileSSE2 is a tile of 4 rows and 8 columns in what every amd64 processor has.
+func tileSSE2() {
+	set{name: "SSE2"}.text("tile", "rows, k int, a []float32, lda int, b []float32, ldb int, bias, c []float32, ldc int", 136)
+	op("MOVQ", "rows+0(FP), AX")
+	op("MOVQ", "k+8(FP), CX")
+	op("MOVQ", "a_base+16(FP), R8")
+	op("MOVQ", "lda+40(FP), R9")
+	op("SHLQ", "$2, R9")
+	op("MOVQ", "b_base+48(FP), BX")
+	op("MOVQ", "ldb+72(FP), SI")
+	op("SHLQ", "$2, SI")
+	op("MOVQ", "bias_base+80(FP), R13")
+	op("MOVQ", "c_base+104(FP), DI")
+	op("MOVQ", "ldc+128(FP), DX")
+	op("SHLQ", "$2, DX")
+	op("LEAQ", "(R9)(R9*2), R14") // three rows
+	const most = 4
+	for rows := 1; rows < most; rows++ {
+		op("CMPQ", "AX, $%d", rows)
+		op("JEQ", "rows%d", rows)
+	}
+	for rows := most; rows > 0; rows-- {
+		p("")
+		p("rows%d:", rows)
+		for row := range rows {
+			op("MOVUPS", "(R13), X%d", 2*row)
+			op("MOVUPS", "16(R13), X%d", 2*row+1)
+		}
+		p("")
+		p("loop%d:", rows)
+		op("MOVUPS", "(BX), X8")
+		op("MOVUPS", "16(BX), X9")
+		for row := range rows {
+			x, y := 10+row%2*2, 11+row%2*2
+			op("MOVSS", "(R8)%s, X%d", []string{"", "(R9*1)", "(R9*2)", "(R14*1)"}[row], x)
+			op("SHUFPS", "$0, X%d, X%d", x, x)
+			op("MOVAPS", "X%d, X%d", x, y)
+			op("MULPS", "X8, X%d", x)
+			op("MULPS", "X9, X%d", y)
+			op("ADDPS", "X%d, X%d", x, 2*row)
+			op("ADDPS", "X%d, X%d", y, 2*row+1)
+		}
+		op("ADDQ", "$4, R8")
+		op("ADDQ", "SI, BX")
+		op("DECQ", "CX")
+		op("JNE", "loop%d", rows)
+		for row := range rows {
+			op("MOVUPS", "X%d, (DI)", 2*row)
+			op("MOVUPS", "X%d, 16(DI)", 2*row+1)
+			if row < rows-1 {
+				op("ADDQ", "DX, DI")
+			}
+		}
 		op("RET", "")
 	}
 }

@@ -17,7 +17,9 @@ func native() []*Kernel {
 			name: "avx2", rows: 6, cols: 16, tile: tileAVX2, gelu: geluAVX2, softmax: softmaxAVX2, norm: inVectors(8, normAVX2),
 		})
 	}
-	return out
+	return append(out, &Kernel{ // what every processor of this architecture has
+		name: "sse2", rows: 4, cols: 8, tile: tileSSE2, gelu: geluPortable, softmax: softmaxPortable, norm: normPortable,
+	})
 }
 
 // inVectors returns a function that calls norm for rows of whole vectors, and the portable one for others.
@@ -54,3 +56,6 @@ func softmaxAVX2(x []float32)
 
 //go:noescape
 func normAVX2(x, add, weight, bias []float32, epsilon float32)
+
+//go:noescape
+func tileSSE2(rows, k int, a []float32, lda int, b []float32, ldb int, bias, c []float32, ldc int)

@@ -64,9 +64,14 @@ func tilePortable(rows, k int, a []float32, lda int, b []float32, ldb int, bias,
 //
 // Source: Cephes Mathematical Library, expf (S. Moshier).
 func exp(x float32) float32 {
-	x = min(max(x, -87), 88)
+	if x < -87 {
+		x = -87
+	} else if x > 88 {
+		x = 88
+	}
 	const log2e, ln2Hi, ln2Lo = 1.44269504088896341, 0.693359375, -2.12194440e-4
-	n := float32(math.RoundToEven(float64(x * log2e)))
+	const shift = 3 << 22 // adding it rounds to a whole number, as no bits are left for a fraction
+	n := float32(x*log2e+shift) - shift
 	x = x - n*ln2Hi - n*ln2Lo
 	y := float32(1.9875691500e-4)
 	y = y*x + 1.3981999507e-3
