@@ -2,19 +2,17 @@ package cli
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/llmemory/llmemory"
 	"github.com/llmemory/llmemory/eval"
+	"github.com/llmemory/llmemory/internal/evaluate"
 )
 
 const evalHelp = `
@@ -72,9 +70,9 @@ func (a *app) eval(ctx context.Context, dirs []string) error {
 		if err != nil {
 			return fmt.Errorf("collection %s: %w", dirs[i], err)
 		}
-		run := evaluation{app: a, collection: c, name: filepath.Base(absolute), progress: a.progress()}
-		reports[i], err = run.do(ctx, memory)
-		run.progress.clear()
+		progress := a.progress()
+		reports[i], _, err = a.evaluate(ctx, memory, c, filepath.Base(absolute), progress)
+		progress.clear()
 		if err != nil {
 			return fmt.Errorf("collection %s: %w", dirs[i], err)
 		}
@@ -97,175 +95,40 @@ func (a *app) eval(ctx context.Context, dirs []string) error {
 	return a.printJSON(reports)
 }
 
-// evaluation is the evaluation of one collection.
-type evaluation struct {
-	*app
-	collection *eval.Collection
-	name       string
-	progress   *progress
-	owner      *llmemory.Owner
-
-	report eval.Report
-	scores *eval.Scores
-	keys   map[string]string // document id → its id in the collection
-	places map[string]int    // id in the collection → place in the corpus
-}
-
-// cleanupTime is how long the deletion of the scratch owner may take after an interrupt.
-const cleanupTime = 5 * time.Minute
-
-func (e *evaluation) do(ctx context.Context, memory *llmemory.Memory) (_ *eval.Report, err error) {
-	e.owner = memory.Owner("llmemory-eval-" + strings.ToLower(rand.Text()))
-	e.report = eval.Report{Dataset: e.name, Mode: e.opts.mode, Embedder: "none"}
-	if e.opts.mode != string(llmemory.ByText) {
-		model, err := e.embedder()
+// evaluate measures one collection.
+func (a *app) evaluate(ctx context.Context, memory *llmemory.Memory, c *eval.Collection, name string, progress *progress) (
+	_ *eval.Report, _ *eval.Scores, err error) {
+	options, err := a.searchOptions()
+	if err != nil {
+		return nil, nil, err
+	}
+	// A mode that cannot be searched in is to be known before hours of work.
+	if _, err := memory.Owner("llmemory-eval").Search(ctx, "probe", &options); err != nil {
+		return nil, nil, err
+	}
+	stored, err := evaluate.Store(ctx, evaluate.Config{
+		Memory: memory, Collection: c, Name: name, ByOrigin: a.opts.byOrigin, Limit: a.opts.limit, TextOnly: options.Mode == llmemory.ByText,
+		Progress: progress.show, Degraded: func(reason string) {
+			progress.clear()
+			a.note("degraded: %s", a.explained(reason))
+		},
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { err = errors.Join(err, stored.Close(ctx)) }()
+	report, scores, err := stored.Search(ctx, options)
+	if err != nil {
+		return nil, nil, err
+	}
+	if options.Mode != llmemory.ByText {
+		model, err := a.embedder()
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if model != nil {
-			e.report.Embedder = modelName(model.Model())
+			report.Embedder = modelName(model.Model())
 		}
 	}
-	e.keys = make(map[string]string, e.collection.Len())
-	e.places = make(map[string]int, e.collection.Len())
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
-		defer cancel()
-		e.progress.show("cleaning up")
-		if _, failed := e.owner.DeleteAll(ctx); failed != nil {
-			err = errors.Join(err, fmt.Errorf("documents of the run are left: run \"llmemory delete --all --yes --owner %s\": %w",
-				e.owner.ID(), failed))
-		}
-	}()
-	// A mode that cannot be searched in is to be known before hours of work, too.
-	options, err := e.searchOptions()
-	if err != nil {
-		return nil, err
-	}
-	if _, err := e.owner.Search(ctx, "probe", &options); err != nil {
-		return nil, err
-	}
-	started := time.Now()
-	if err := e.ingest(ctx); err != nil {
-		return nil, err
-	}
-	e.report.IngestSeconds = float64(time.Since(started).Milliseconds()) / 1000
-	run, err := e.search(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if e.scores, err = eval.Evaluate(e.collection.Qrels, run); err != nil {
-		return nil, err
-	}
-	e.report.Metrics = e.scores.Mean
-	e.report.Queries = len(e.scores.PerQuery)
-	return &e.report, nil
-}
-
-func (e *evaluation) ingest(ctx context.Context) error {
-	var batch []llmemory.Document
-	size := 0
-	flush := func() error {
-		results, err := e.owner.AddMany(ctx, batch)
-		if err != nil {
-			return err
-		}
-		for i, r := range results {
-			if r.EmbedErr != nil {
-				return fmt.Errorf("document %q: %w", batch[i].Key, r.EmbedErr)
-			}
-			if r.Err != nil {
-				return fmt.Errorf("document %q: %v", batch[i].Key, r.Err) // the collection's fault, not the command line's: no %w
-			}
-			e.keys[r.DocumentID] = batch[i].Key
-			e.places[batch[i].Key] = len(e.places)
-		}
-		e.report.Documents += len(batch)
-		e.progress.show("%s: %d of %d documents", e.name, e.report.Documents, e.collection.Len())
-		batch, size = batch[:0], 0
-		return nil
-	}
-	for d, err := range e.collection.Documents() {
-		if err != nil {
-			return err
-		}
-		content := d.Content()
-		if content == "" {
-			e.report.Skipped++
-			continue
-		}
-		doc := llmemory.Document{Key: d.ID, Content: content}
-		if e.opts.mode == string(llmemory.ByText) {
-			doc.Embed = llmemory.EmbedNever // vectors that no search compares need not be paid for
-		}
-		if e.opts.byOrigin {
-			if doc.OriginID, err = originOf(d.ID); err != nil {
-				return fmt.Errorf("document %w", err)
-			}
-		}
-		batch = append(batch, doc)
-		if size += len(content); len(batch) < 4*batchDocuments && size < batchBytes {
-			continue
-		}
-		if err := flush(); err != nil {
-			return err
-		}
-	}
-	if len(batch) > 0 {
-		return flush()
-	}
-	return nil
-}
-
-func originOf(id string) (string, error) {
-	origin, _, ok := strings.Cut(id, "/")
-	if !ok || origin == "" {
-		return "", fmt.Errorf("%q: --by-origin needs ids with an origin before a \"/\"", id)
-	}
-	return origin, nil
-}
-
-func (e *evaluation) search(ctx context.Context) (eval.Run, error) {
-	run := eval.Run{}
-	var took []time.Duration
-	told := map[string]bool{}
-	queries := e.collection.Judged()
-	for i, q := range queries {
-		options, err := e.searchOptions()
-		if err != nil {
-			return nil, err
-		}
-		if e.opts.byOrigin {
-			origin, err := originOf(q.ID)
-			if err != nil {
-				return nil, fmt.Errorf("query %w", err)
-			}
-			options.Origins = []string{origin}
-		}
-		asked := time.Now()
-		if _, err := e.owner.Search(ctx, q.Text, &options); err != nil {
-			return nil, fmt.Errorf("query %q: %w", q.ID, err)
-		}
-		took = append(took, time.Since(asked))
-		options.Limit, options.Snippet = e.opts.limit, -1
-		result, err := e.owner.Search(ctx, q.Text, &options)
-		if err != nil {
-			return nil, fmt.Errorf("query %q: %w", q.ID, err)
-		}
-		for _, d := range result.Degraded {
-			if !told[d] {
-				e.progress.clear()
-				e.note("degraded: %s", e.explained(d))
-				told[d] = true
-			}
-		}
-		passages := make([]eval.Result, len(result.Hits))
-		for j, h := range result.Hits {
-			passages[j] = eval.Result{ID: e.keys[h.DocumentID], Score: h.Score}
-		}
-		run[q.ID] = eval.SettleTies(eval.BestPassages(passages), func(id string) int { return e.places[id] })
-		e.progress.show("%s: %d of %d queries", e.name, i+1, len(queries))
-	}
-	e.report.LatencyMS = eval.Latencies(took)
-	return run, nil
+	return report, scores, nil
 }

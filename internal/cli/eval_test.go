@@ -34,14 +34,13 @@ func TestSmallsetScores(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer closer()
-	e := &evaluation{app: a, collection: c, name: "smallset", progress: &progress{}}
-	report, err := e.do(t.Context(), memory)
+	report, scores, err := a.evaluate(t.Context(), memory, c, "smallset", &progress{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := map[string]float64{"total": report.Metrics.NDCG10}
 	queries := map[string]int{}
-	for _, q := range e.scores.PerQuery {
+	for _, q := range scores.PerQuery {
 		language, _, _ := strings.Cut(q.Query, "/")
 		queries[language]++
 		got[language] += q.NDCG10
