@@ -32,7 +32,10 @@ type Fusion string
 
 // The fusions.
 const (
-	// MinMax is the weighted sum of scores that are brought to the range from 0 to 1 within their ranking. It is the default.
+	// Scaled is the weighted sum of text scores, as shares of the best one, and of cosines, on the scale from the least one found to
+	// 1. What vectors find gets its text score too, whatever its rank by text is. It is the default.
+	Scaled Fusion = "scaled"
+	// MinMax is the weighted sum of scores that are brought to the range from 0 to 1 within their ranking.
 	MinMax Fusion = "minmax"
 	// RRF is reciprocal rank fusion with k = 60: Σ 1 / (k + rank).
 	RRF Fusion = "rrf"
@@ -40,8 +43,12 @@ const (
 	WeightedRRF Fusion = "weighted_rrf"
 )
 
-// DefaultTextWeight is the weight of the text ranking in a hybrid search; the vectors have the rest to 1.
-const DefaultTextWeight = 0.5
+// DefaultTextWeight is the weight of the text ranking in a hybrid search by [Scaled] fusion; the vectors have the rest to 1. How it
+// was chosen is in docs/evaluation.md.
+const DefaultTextWeight = 0.4
+
+// otherTextWeight is the default of the other fusions, to which the text's best and the nearest vectors always count in full.
+const otherTextWeight = 0.6
 
 // SearchOptions narrow and shape a search. The zero value asks for the best 10 passages.
 type SearchOptions struct {
@@ -51,8 +58,8 @@ type SearchOptions struct {
 	// Candidates is how many passages each ranking of a hybrid search has, whatever the limit is. Defaults to 100, or the limit if
 	// that is more; at most 1000.
 	Candidates int
-	Fusion     Fusion  // defaults to MinMax
-	TextWeight float64 // of the text ranking in MinMax and WeightedRRF, above 0 and below 1; defaults to [DefaultTextWeight]
+	Fusion     Fusion  // defaults to Scaled
+	TextWeight float64 // of the text ranking, unless by RRF, above 0 and below 1; defaults to [DefaultTextWeight], 0.6 if not Scaled
 	Parents    bool    // return each hit's parent chunk
 	Neighbours int     // return so many chunks before and after each hit, at most 10
 	Snippet    int     // longest snippet in bytes; defaults to 240; -1 for neither snippets nor highlights
@@ -86,7 +93,8 @@ type Hit struct {
 	After      []Chunk
 }
 
-// Scores holds the raw score of every stage that saw a hit; nil for the others.
+// Scores holds the raw score of every stage that saw a hit; nil for the others. Text may be there although the hit is not in the text
+// ranking: see [Scaled].
 type Scores struct {
 	Text   *float64 `json:"text,omitempty"`   // BM25
 	Vector *float64 `json:"vector,omitempty"` // cosine similarity
@@ -189,13 +197,17 @@ func (s *SearchOptions) check(query string) error {
 	}
 	switch s.Fusion {
 	case "":
-		s.Fusion = MinMax
-	case MinMax, RRF, WeightedRRF:
+		s.Fusion = Scaled
+	case Scaled, MinMax, RRF, WeightedRRF:
 	default:
-		return invalidf("fusion", "%q is none of %s, %s, %s", s.Fusion, MinMax, RRF, WeightedRRF)
+		return invalidf("fusion", "%q is none of %s, %s, %s, %s", s.Fusion, Scaled, MinMax, RRF, WeightedRRF)
 	}
-	if s.TextWeight == 0 {
+	switch {
+	case s.TextWeight != 0:
+	case s.Fusion == Scaled:
 		s.TextWeight = DefaultTextWeight
+	default:
+		s.TextWeight = otherTextWeight
 	}
 	if !(s.TextWeight > 0 && s.TextWeight < 1) {
 		return invalidf("text weight", "must be above 0 and below 1, is %v", s.TextWeight)
@@ -409,7 +421,12 @@ func (s *search) ask(ctx context.Context, q *question) (hits []Hit, stale bool, 
 	if err != nil {
 		return nil, false, err
 	}
-	candidates := s.fuse(ranked.scored, s.conditioned(ranked), q)
+	near := s.conditioned(ranked)
+	worded, err := s.worded(query, sources, found, ranked.scored, near)
+	if err != nil {
+		return nil, false, err
+	}
+	candidates := s.fuse(ranked.scored, worded, near, q)
 	if len(candidates) == 0 {
 		return nil, false, nil
 	}
@@ -528,6 +545,37 @@ func (s *search) conditioned(r ranking) []VectorHit {
 	return hits
 }
 
+// worded returns the text scores of those among the nearest passages that the text ranking does not have, for the fusion that asks
+// for them. Their terms are here already.
+func (s *search) worded(query postings.Query, sources []postings.Source, found *PostingsRecord, scored []postings.Scored,
+	nearest []VectorHit) ([]postings.Scored, error) {
+	if !s.fused || s.options.Fusion != Scaled {
+		return nil, nil
+	}
+	ranked := make(map[uint64]bool, len(scored))
+	for _, c := range scored {
+		ranked[c.Ordinal] = true
+	}
+	var ordinals []uint64
+	for _, h := range nearest {
+		if !ranked[h.Ordinal] {
+			ordinals = append(ordinals, h.Ordinal)
+		}
+	}
+	slices.Sort(ordinals)
+	scores, err := postings.Scores(query, sources, stats(found), ordinals)
+	if err != nil {
+		return nil, fmt.Errorf("%w: search the text index: %w", ErrCorrupt, err)
+	}
+	var worded []postings.Scored
+	for i, ordinal := range ordinals {
+		if scores[i] > 0 {
+			worded = append(worded, postings.Scored{Ordinal: ordinal, Score: scores[i]})
+		}
+	}
+	return worded, nil
+}
+
 // candidate is a passage with what the rankings say of it.
 type candidate struct {
 	ordinal uint64
@@ -535,8 +583,8 @@ type candidate struct {
 	scores  Scores
 }
 
-// fuse makes one ranking, best first.
-func (s *search) fuse(scored []postings.Scored, nearest []VectorHit, q *question) []candidate {
+// fuse makes one ranking, best first. Worded are the nearest that the text ranking lacks and that have some of the words.
+func (s *search) fuse(scored, worded []postings.Scored, nearest []VectorHit, q *question) []candidate {
 	if q == nil {
 		out := make([]candidate, len(scored))
 		for i, c := range scored {
@@ -557,6 +605,7 @@ func (s *search) fuse(scored []postings.Scored, nearest []VectorHit, q *question
 	}
 	o := s.options
 	s.explanation.Fusion, s.explanation.TextWeight = o.Fusion, o.TextWeight
+	scored = slices.Concat(scored, worded)
 	scores := make(map[uint64]*Scores, len(scored)+len(nearest))
 	text := fusion.Ranking{Weight: o.TextWeight, Candidates: make([]fusion.Candidate, len(scored))}
 	for i, c := range scored {
@@ -578,8 +627,10 @@ func (s *search) fuse(scored []postings.Scored, nearest []VectorHit, q *question
 		fused = fusion.RRF(fusion.RRFConstant, text, vector)
 	case WeightedRRF:
 		fused = fusion.RRF(fusion.RRFConstant, text, vector)
-	default:
+	case MinMax:
 		fused = fusion.MinMax(text, vector)
+	default:
+		fused = fusion.Scaled(text, vector)
 	}
 	out := make([]candidate, len(fused))
 	for i, c := range fused {
@@ -636,6 +687,10 @@ func openSources(found *PostingsRecord) ([]postings.Source, error) {
 	return sources, nil
 }
 
+func stats(found *PostingsRecord) postings.Stats {
+	return postings.Stats{Documents: found.State.Leaves, Length: found.State.Length}
+}
+
 // score ranks the leaves that match.
 func (s *search) score(query postings.Query, sources []postings.Source, found *PostingsRecord) ([]postings.Scored, error) {
 	options := postings.Options{Depth: s.depth()}
@@ -645,7 +700,7 @@ func (s *search) score(query postings.Query, sources []postings.Source, found *P
 	case found.Selected != nil:
 		options.Allowed = postings.NewSet(found.Selected...)
 	}
-	scored, err := postings.Search(query, sources, postings.Stats{Documents: found.State.Leaves, Length: found.State.Length}, options)
+	scored, err := postings.Search(query, sources, stats(found), options)
 	if err != nil {
 		return nil, fmt.Errorf("%w: search the text index: %w", ErrCorrupt, err)
 	}

@@ -649,46 +649,74 @@ func (s *suite) testHybrid(t *testing.T) {
 	for i := range 50 {
 		docs = append(docs, llmemory.Document{Key: fmt.Sprint(i), Language: "en", Content: fmt.Sprintf("wolf%d bear%d fox%d", i%10, i%7, i%3)})
 	}
+	// By words the first of these are better, as theirs is the rarer one; by meaning the second are, as they say little else.
+	for i := range 10 {
+		docs = append(docs, llmemory.Document{Key: fmt.Sprint("wolf", i), Language: "en", Content: fmt.Sprintf("wolf3 elk%d hare%d", i, i)})
+		docs = append(docs, llmemory.Document{Key: fmt.Sprint("bear", i), Language: "en", Content: fmt.Sprintf("bear2 deer%d", i)})
+	}
 	addMany(t, o, docs)
 	const query = "wolf3 bear2"
 	textHits := search(t, o, query, llmemory.SearchOptions{Limit: 8})
 	vectorHits := nearest(t, o, query, llmemory.SearchOptions{Limit: 8})
-	for _, weight := range []float64{0, 0.2, 0.9} {
-		r := must(o.Search(t.Context(), query, &llmemory.SearchOptions{Limit: 5, Candidates: 8, TextWeight: weight, Explain: true}))(t)
-		if len(r.Degraded) > 0 || len(r.Hits) != 5 || r.Explanation.Fusion != llmemory.MinMax || r.Explanation.Plan == "" {
+	// All candidates of equal text score at the border are in, so these are what the search sees.
+	bounds := func(hits []llmemory.Hit, of func(llmemory.Hit) *float64) (low, high float64) {
+		low, high = math.Inf(1), math.Inf(-1)
+		for _, h := range hits {
+			low, high = min(low, *of(h)), max(high, *of(h))
+		}
+		return low, high
+	}
+	share := func(score *float64, low, high float64) float64 {
+		if score == nil {
+			return 0
+		}
+		return (*score - low) / (high - low)
+	}
+	leastText, bestText := bounds(textHits, func(h llmemory.Hit) *float64 { return h.Scores.Text })
+	leastCosine, bestCosine := bounds(vectorHits, func(h llmemory.Hit) *float64 { return h.Scores.Vector })
+	known := map[string]float64{} // every text score there is
+	for _, h := range search(t, o, query, llmemory.SearchOptions{Limit: 100}) {
+		known[h.ID] = *h.Scores.Text
+	}
+	worded := false // a hit that the text ranking lacks had its text score all the same
+	for _, tt := range []struct {
+		fusion              llmemory.Fusion
+		weight, want        float64
+		textLow, cosineHigh float64
+	}{
+		{"", 0, llmemory.DefaultTextWeight, 0, 1},
+		{llmemory.Scaled, 0.2, 0.2, 0, 1},
+		{llmemory.Scaled, 0.9, 0.9, 0, 1},
+		{llmemory.MinMax, 0, 0.6, leastText, bestCosine},
+		{llmemory.MinMax, 0.9, 0.9, leastText, bestCosine},
+	} {
+		r := must(o.Search(t.Context(), query, &llmemory.SearchOptions{
+			Limit: 8, Candidates: 8, Fusion: tt.fusion, TextWeight: tt.weight, Explain: true,
+		}))(t)
+		fusion := cmp.Or(tt.fusion, llmemory.Scaled)
+		if len(r.Degraded) > 0 || len(r.Hits) != 8 || r.Explanation.Fusion != fusion || r.Explanation.TextWeight != tt.want || r.Explanation.Plan == "" {
 			t.Errorf("hybrid: %d hits, %v, %+v", len(r.Hits), r.Degraded, r.Explanation)
 		}
-		w := cmp.Or(weight, llmemory.DefaultTextWeight)
-		// All candidates of equal text score at the border are in; bring both lists to what the search saw.
-		scale := func(hits []llmemory.Hit, of func(llmemory.Hit) *float64) func(*float64) float64 {
-			low, high := math.Inf(1), math.Inf(-1)
-			for _, h := range hits {
-				low, high = min(low, *of(h)), max(high, *of(h))
-			}
-			return func(score *float64) float64 {
-				switch {
-				case score == nil:
-					return 0
-				case high == low:
-					return 1
-				}
-				return (*score - low) / (high - low)
-			}
-		}
-		text := scale(textHits, func(h llmemory.Hit) *float64 { return h.Scores.Text })
-		vector := scale(vectorHits, func(h llmemory.Hit) *float64 { return h.Scores.Vector })
 		for i, h := range r.Hits {
-			want := w*text(h.Scores.Text) + (1-w)*vector(h.Scores.Vector)
+			want := tt.want*share(h.Scores.Text, tt.textLow, bestText) + (1-tt.want)*share(h.Scores.Vector, leastCosine, tt.cosineHigh)
 			if h.Scores.Fused == nil || *h.Scores.Fused != h.Score || math.Abs(h.Score-want) > 1e-9 {
-				t.Errorf("weight %v, hit %d: %v (%+v), want %v", weight, i, h.Score, h.Scores, want)
+				t.Errorf("%s, weight %v, hit %d: %v (%+v), want %v", fusion, tt.weight, i, h.Score, h.Scores, want)
 			}
 			if h.Scores.Vector != nil && math.Abs(*h.Scores.Vector-vec.Cosine(e.vector(h.Text), e.vector(query))) > 1e-5 {
 				t.Errorf("hit %d: cosine %v", i, *h.Scores.Vector)
 			}
+			score, found := known[h.ID]
+			if h.Scores.Text != nil && *h.Scores.Text != score || fusion == llmemory.Scaled && found && h.Scores.Text == nil {
+				t.Errorf("%s, hit %d: text score %v, by text %v", fusion, i, h.Scores.Text, score)
+			}
+			worded = worded || h.Scores.Text != nil && *h.Scores.Text < leastText
 			if i > 0 && h.Score > r.Hits[i-1].Score {
 				t.Errorf("hit %d is out of order", i)
 			}
 		}
+	}
+	if !worded {
+		t.Error("no hit is in the vector ranking alone and has words of the question: the comparison is hollow")
 	}
 	// What the limit is does not change who is best.
 	few := must(o.Search(t.Context(), query, &llmemory.SearchOptions{Limit: 3}))(t)
