@@ -7,7 +7,7 @@ TESTFLAGS   ?=
 PKG         ?= ./...
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart shell build test lint bench eval soak clean
+.PHONY: help quickstart shell build test lint bench eval evaluation soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ bench: ## measure adding and searching on a private PostgreSQL (BENCHFLAGS=…)
 eval: build ## measure retrieval quality over a collection: make eval DATA=dir (EVALFLAGS=…)
 	@test -n "$(DATA)" || { echo 'which collection? make eval DATA=dir (corpus.jsonl, queries.jsonl, qrels.tsv)' >&2; exit 2; }
 	bin/llmemory eval $(EVALFLAGS) "$(DATA)"
+
+evaluation: ## measure collections in both stores and rewrite docs/evaluation.md: make evaluation DATA=dir (BY_ORIGIN=, MODEL=)
+	@DATA="$(DATA)" scripts/evaluation.sh
 
 soak: ## run all tests in their long form, up to 4 hours (PKG=…, TESTFLAGS=…)
 	@SOAK=1 scripts/test.sh -timeout 4h $(TESTFLAGS) $(PKG)

@@ -28,11 +28,11 @@ var layers = [][]string{
 	1: {"chunk", "embedding", "eval", "expand", "extract", "internal/vecscan", "pgdbm", "rerank"},
 	2: {"embedding/...", "expand/...", "extract/...", "pgdbm/pgtest", "rerank/..."},
 	3: {"."},
-	4: {"store/storetest"},
+	4: {"internal/evaluate", "store/storetest"},
 	5: {"store/postgres", "store/sqlite"},
 	6: {"httpserver", "llmemorytest", "mcpserver", "transfer"},
 	7: {"internal/cli", "internal/equality"},
-	8: {"cmd/llmemory", "examples/...", "internal/bench", "internal/embedserver", "internal/pgrun"},
+	8: {"cmd/llmemory", "examples/...", "internal/bench", "internal/embedserver", "internal/evaltable", "internal/pgrun"},
 }
 
 // sideways are the imports within one layer that are meant: an example of a
