@@ -34,17 +34,17 @@ documents=(README.md)
 [ ! -d docs ] || documents+=(docs)
 step add "${documents[@]}"
 if [ -n "$model" ]; then
-	# No word of these is in what they find.
-	step search -n 1 --mode vector 'what are the known drawbacks?'
-	step search -n 1 --mode vector "telling clients' secrets apart"
+	# No word of it is in what it finds.
+	step search -n 1 --mode vector 'how can I relocate everything to a different computer?'
 fi
 step search -n 3 'shared connection pool'
 
 if [ -n "$model" ]; then
 	cat >&2 <<END
 
-The first searches went by meaning alone: the passages found share no word with
-the questions. The last one went by meaning and by words. The documents are in a file of yours, as owner "quickstart":
+The first search went by meaning alone: what it found shares no word with the
+question. The second went by meaning and by words. The documents are in a file
+of yours, as owner "quickstart":
 END
 else
 	cat >&2 <<END
