@@ -67,11 +67,11 @@ func (b *bench) embedding(ctx context.Context) error {
 	}
 	beside := "No ONNX Runtime was at hand to compare with (internal/bench/onnx/peer.py says what it takes)."
 	if peer != nil {
-		beside = fmt.Sprintf("ONNX Runtime %s runs the same weights in single precision on the same %d threads, in the faster of two forms (%s), its\n"+
-			"texts sorted by length and padded to the longest of a batch of 32.", peer.version, threads, peer.form)
+		beside = fmt.Sprintf("ONNX Runtime %s\nruns the same weights in single precision on the same %d threads, in the faster of two forms (%s), texts sorted\n"+
+			"by length and padded to the longest of a batch of 32.", peer.version, threads, peer.form)
 	}
 	fmt.Fprintf(b.out, "\n## Embedding on the processor\n\n%s with `embedding/local`, texts per second, tokenizing included; medians of rounds in which all take turns.\n"+
-		"The default is %s here; *portable* is what a processor without a kernel of its own runs. %s\n\n"+
+		"The default is %s here; *sse2* is what any amd64 processor runs, *portable* what runs where nothing is written for. %s\n\n"+
 		"*passages* are the %d into which this repository's documentation is cut; *questions* are 8 to 16 words of each.\n\n"+
 		"| texts | tokens each%s | ONNX Runtime | default / ONNX | portable / ONNX |\n|---|---%s|---|---|---|\n",
 		modelfile.Default, models[0].Kernel(), beside, len(passages), columns, rule)
