@@ -70,20 +70,6 @@ func (p *pool) read(ctx context.Context) (*session, error) {
 // waited for when the transaction begins.
 func (p *pool) edit(ctx context.Context) (*session, error) { return p.begin(ctx, p.writes, "", true) }
 
-// tryEdit is edit for who would rather not wait; ok is false if somebody in this process is writing.
-func (p *pool) tryEdit(ctx context.Context) (_ *session, ok bool, err error) {
-	if err := errors.Join(p.check(), ctx.Err()); err != nil {
-		return nil, false, err
-	}
-	select {
-	case p.writes <- struct{}{}:
-	default:
-		return nil, false, nil
-	}
-	s, err := p.take(ctx, p.writes, true)
-	return s, err == nil, err
-}
-
 // begin waits for a token. Where what is waited for has a name, it is not waited for longer than for other processes.
 func (p *pool) begin(ctx context.Context, tokens chan struct{}, what string, write bool) (*session, error) {
 	if err := p.check(); err != nil {
