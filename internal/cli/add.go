@@ -332,7 +332,6 @@ func (n *addition) catchUp(ctx context.Context, memory *llmemory.Memory) error {
 	if p, err := n.place(); err != nil || !p.isFile() || n.model == nil || n.template.Embed != llmemory.EmbedNow {
 		return err
 	}
-	n.onEmbedded = nil
 	waiting, err := waitingPassages(ctx, memory)
 	if err != nil {
 		return err

@@ -48,6 +48,9 @@ func (a *app) localEmbedder(model string) (embedding.Embedder, error) {
 	}
 	e, err := local.Open(folder, &local.Config{Name: name})
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && name != "":
+		return nil, usagef("--embedder %s: there is no model in %s (a folder elsewhere is named with a slash in it: local:./%s)",
+			a.opts.embedder, folder, name)
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, &usageError{fmt.Errorf("--embedder %s: %w", a.opts.embedder, err)}
 	case err != nil:

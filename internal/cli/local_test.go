@@ -107,6 +107,22 @@ func TestModelsPullFails(t *testing.T) {
 	}
 }
 
+// A name without a slash is looked up in the folder of models; whoever meant a folder is told how to say so.
+func TestLocalModelMissing(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "a.txt")
+	if err := os.WriteFile(file, []byte("The bridge is closed.\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := map[string]string{"LLMEMORY_MODELS": filepath.Join(dir, "models"), "LLMEMORY_DB": filepath.Join(dir, "m.db")}
+	code, _, stderr := runWith(t, modelfile.Find, env, "add", "--embedder", "local:bge-small", file)
+	if want := "there is no model in " + filepath.Join(dir, "models", "bge-small"); code != 2 || !strings.Contains(stderr, want) ||
+		!strings.Contains(stderr, "local:./bge-small") {
+		t.Errorf("code %d: %s", code, stderr)
+	}
+}
+
 func TestPace(t *testing.T) {
 	t.Parallel()
 	var p pace
@@ -174,5 +190,29 @@ func TestAdvance(t *testing.T) {
 	a.embedded(4) // of 500 bytes, as those before
 	if a.done != 6000 || a.partial != 2000 {
 		t.Errorf("done %v and %v", a.done, a.partial)
+	}
+}
+
+// What the embedder has done counts before the queue tells of it, and only once.
+func TestBacklog(t *testing.T) {
+	t.Parallel()
+	b := &backlog{waiting: 600}
+	b.embedded(0)
+	if got := b.String(); got != "0 of 600 passages" {
+		t.Errorf("at the start: %q", got)
+	}
+	b.embedded(64)
+	b.embedded(64)
+	if got := b.String(); !strings.HasPrefix(got, "128 of 600 passages, ") || !strings.HasSuffix(got, " left") {
+		t.Errorf("before the queue tells: %q", got)
+	}
+	b.report(llmemory.EmbedProgress{Embedded: 250, Failed: 6})
+	b.embedded(64)
+	if got := b.String(); !strings.HasPrefix(got, "320 of 600 passages, ") {
+		t.Errorf("after it told: %q", got)
+	}
+	b.report(llmemory.EmbedProgress{Embedded: 700})
+	if got := b.String(); !strings.HasPrefix(got, "700 passages embedded, ") || strings.Contains(got, "left") {
+		t.Errorf("more than waited: %q", got)
 	}
 }

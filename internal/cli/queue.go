@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"text/tabwriter"
 	"time"
 
@@ -98,17 +99,61 @@ func waitingPassages(ctx context.Context, memory *llmemory.Memory) (int64, error
 
 // embedQueue works off the queue and tells how far it is.
 func (a *app) embedQueue(ctx context.Context, memory *llmemory.Memory, line *progress, waiting int64) (llmemory.EmbedProgress, error) {
-	var speed pace
-	speed.at(time.Now(), 0)
+	b := &backlog{waiting: waiting}
+	show := func() { line.show("%s", b) }
+	a.onEmbedded = func(passages int) {
+		b.embedded(passages)
+		show()
+	}
+	b.embedded(0)
+	if waiting > 0 {
+		show()
+	}
 	return memory.EmbedQueue(ctx, func(p llmemory.EmbedProgress) {
-		done := int64(p.Embedded + p.Failed)
-		speed.at(time.Now(), float64(done))
-		if done > waiting { // a generation has just been made
-			line.show("%d passages embedded, %.0f a second", p.Embedded, speed.rate())
-			return
-		}
-		line.show("%d of %d passages, %.0f a second, %s left", p.Embedded, waiting, speed.rate(), speed.left(float64(waiting-done)))
+		b.report(p)
+		show()
 	})
+}
+
+// backlog measures how far the work on the queue is, and how fast it goes. The queue reports a few hundred passages at a time, which
+// may take a minute on a slow machine; in between, what the embedder has done counts.
+type backlog struct {
+	mu      sync.Mutex
+	waiting int64 // at the start
+	told    int64 // done, as the queue says
+	since   int64 // embedded since it said so
+	speed   pace
+}
+
+// embedded notes that the embedder has done so many more.
+func (b *backlog) embedded(passages int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.since += int64(passages)
+	b.speed.at(time.Now(), float64(b.told+b.since))
+}
+
+// report notes what the queue says is done in all.
+func (b *backlog) report(p llmemory.EmbedProgress) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.told, b.since = int64(p.Embedded+p.Failed), 0
+	b.speed.at(time.Now(), float64(b.told))
+}
+
+// String is what a progress line says.
+func (b *backlog) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	done := b.told + b.since
+	switch {
+	case done > b.waiting: // a generation has just been made
+		return fmt.Sprintf("%d passages embedded, %.0f a second", done, b.speed.rate())
+	case done == 0:
+		return fmt.Sprintf("0 of %s", plural(int(b.waiting), "passage"))
+	}
+	return fmt.Sprintf("%d of %s, %.0f a second, %s left", done, plural(int(b.waiting), "passage"), b.speed.rate(),
+		b.speed.left(float64(b.waiting-done)))
 }
 
 // left counts the passages that still wait for a vector, and tells of each generation what it waits for.
