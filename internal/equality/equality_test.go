@@ -416,11 +416,11 @@ func (r *run) query() string {
 func (r *run) options() llmemory.SearchOptions {
 	o := llmemory.SearchOptions{
 		Where: r.where(), Mode: pick(r, llmemory.ByText, llmemory.ByVector, llmemory.Hybrid), Limit: pick(r, 0, 1, 3, 30, 1000),
-		Candidates: pick(r, 0, 0, 1000), Fusion: pick(r, "", llmemory.MinMax, llmemory.RRF, llmemory.WeightedRRF), TextWeight: pick(r, 0, .3, .8),
+		Fusion: pick(r, "", llmemory.MinMax, llmemory.RRF, llmemory.WeightedRRF), TextWeight: pick(r, 0, .3, .8),
 		Parents: r.IntN(4) == 0, Neighbours: pick(r, 0, 0, 0, 1, 3), Snippet: pick(r, 0, 0, -1, 40), Explain: r.IntN(2) == 0,
 	}
-	if o.Fusion == llmemory.RRF || o.Fusion == llmemory.WeightedRRF {
-		// Which of equally near passages are the last candidates is nobody's promise, and a rank, unlike a score, tells them apart.
+	if o.Mode == llmemory.Hybrid {
+		// Which of equally near passages are the last candidates is nobody's promise, and it shows in what is fused.
 		o.Candidates = 1000
 	}
 	return o
