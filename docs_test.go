@@ -181,7 +181,7 @@ func TestCommandsInScaling(t *testing.T) {
 	t.Cleanup(func() { _ = replica.Close() })
 	as := func(role string) string { return strings.Replace(primary.URL(), "//postgres@", "//"+role+"@", 1) }
 	checkCommands(t, "docs/scaling.md", buildCommand(t), "LLMEMORY_DB="+primary.URL(), "LLMEMORY_READ_URLS="+replica.URL(),
-		"APP_DB="+as("app"), "WORKER_DB="+as("worker"))
+		"LLMEMORY_EMBEDDER=none", "APP_DB="+as("app"), "WORKER_DB="+as("worker"))
 }
 
 // The quick start ends with hits by words where nothing can be reached, says what is missing, and does nothing twice.
