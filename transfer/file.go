@@ -258,8 +258,12 @@ func (w *writer) end(ctx context.Context, counts []Counts) error {
 	return w.flush(ctx)
 }
 
-// maxLine is the longest line that is read.
-const maxLine = math.MaxInt32
+const (
+	// maxLine is the longest line that is read: it holds the largest document with long vectors of several generations.
+	maxLine int64 = 16 << 30
+	// keepLine is the most memory that is kept for the next line.
+	keepLine = 4 << 20
+)
 
 // reader reads an export. It implements source.
 type reader struct {
@@ -282,10 +286,12 @@ func (r *reader) corrupt(format string, args ...any) error {
 // scan returns the next line, io.EOF if there is none, with its sum checked and taken off. It is valid until the next call.
 func (r *reader) scan() ([]byte, error) {
 	r.line++
-	r.buffer = r.buffer[:0]
+	if r.buffer = r.buffer[:0]; cap(r.buffer) > keepLine {
+		r.buffer = nil
+	}
 	for {
 		part, err := r.in.ReadSlice('\n')
-		if len(r.buffer)+len(part) > maxLine {
+		if int64(len(r.buffer)+len(part)) > maxLine {
 			return nil, r.corrupt("is longer than %d bytes", maxLine)
 		}
 		r.buffer = append(r.buffer, part...)
