@@ -85,10 +85,8 @@ func (m *matrix) set(first int, weights, bias []float32, factor float32) {
 		}
 		lo = hi
 	}
-	if bias != nil {
-		for o, v := range bias {
-			m.bias[first+o] = v * factor
-		}
+	for o, v := range bias {
+		m.bias[first+o] = v * factor
 	}
 }
 
