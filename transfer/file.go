@@ -118,7 +118,6 @@ type writer struct {
 	memory      *llmemory.Memory
 	out         *bufio.Writer
 	sum         hash.Hash // of the line so far
-	open        bool      // the line has begun
 	err         error     // the first
 	generations int
 }
@@ -135,7 +134,7 @@ func (w *writer) write(p []byte) {
 	_, w.err = w.out.Write(p)
 }
 
-// object writes a value as JSON, without the last byte if it is to be gone on with.
+// value writes a value as JSON, without the last byte if it is to be gone on with.
 func (w *writer) value(v any, open bool) {
 	if w.err != nil {
 		return
