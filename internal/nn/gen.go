@@ -91,8 +91,8 @@ func (s set) text(name, args string, size int) {
 	p("TEXT ·%s%s(SB), NOSPLIT, $0-%d", name, s.name, size)
 }
 
-// tile keeps two vectors for each row in registers, and adds to them, row by row of b, two vectors of b times an element of a.
-func (s set) tile() {
+// beginTile begins a tile: its arguments go into registers, lengths of rows as bytes, and three rows of a into R14.
+func (s set) beginTile() {
 	s.text("tile", "rows, k int, a []float32, lda int, b []float32, ldb int, bias, c []float32, ldc int", 136)
 	op("MOVQ", "rows+0(FP), AX")
 	op("MOVQ", "k+8(FP), CX")
@@ -107,6 +107,11 @@ func (s set) tile() {
 	op("MOVQ", "ldc+128(FP), DX")
 	op("SHLQ", "$2, DX")
 	op("LEAQ", "(R9)(R9*2), R14") // three rows
+}
+
+// tile keeps two vectors for each row in registers, and adds to them, row by row of b, two vectors of b times an element of a.
+func (s set) tile() {
+	s.beginTile()
 	op("LEAQ", "(R8)(R14*1), R10")
 	op("LEAQ", "(R10)(R14*1), R11")
 	op("LEAQ", "(R11)(R14*1), R12")
@@ -184,20 +189,7 @@ func (s set) tile() {
 
 // tileSSE2 is a tile of 4 rows and 8 columns in what every amd64 processor has.
 func tileSSE2() {
-	set{name: "SSE2"}.text("tile", "rows, k int, a []float32, lda int, b []float32, ldb int, bias, c []float32, ldc int", 136)
-	op("MOVQ", "rows+0(FP), AX")
-	op("MOVQ", "k+8(FP), CX")
-	op("MOVQ", "a_base+16(FP), R8")
-	op("MOVQ", "lda+40(FP), R9")
-	op("SHLQ", "$2, R9")
-	op("MOVQ", "b_base+48(FP), BX")
-	op("MOVQ", "ldb+72(FP), SI")
-	op("SHLQ", "$2, SI")
-	op("MOVQ", "bias_base+80(FP), R13")
-	op("MOVQ", "c_base+104(FP), DI")
-	op("MOVQ", "ldc+128(FP), DX")
-	op("SHLQ", "$2, DX")
-	op("LEAQ", "(R9)(R9*2), R14") // three rows
+	set{name: "SSE2"}.beginTile()
 	const most = 4
 	for rows := 1; rows < most; rows++ {
 		op("CMPQ", "AX, $%d", rows)
