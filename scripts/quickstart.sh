@@ -42,9 +42,9 @@ step search -n 3 'shared connection pool'
 if [ -n "$model" ]; then
 	cat >&2 <<END
 
-The first search went by meaning alone: what it found shares no word with the
-question. The second went by meaning and by words. The documents are in a file
-of yours, as owner "quickstart":
+The first search went by meaning alone: what it found shares no word that counts
+with the question. The second went by meaning and by words. The documents are in
+a file of yours, as owner "quickstart":
 END
 else
 	cat >&2 <<END
