@@ -15,6 +15,9 @@ type Text struct {
 	// Type is the label of the document type, such as "markdown", "code" or "email". It chooses the structure that is
 	// looked for and the sizes; an empty or unknown label is treated as "text".
 	Type string
+	// Markup says how the structure of Content is written, where the type does not: "markdown", "html", "csv", "tsv", "email",
+	// "chat" or the name of a programming language such as "go". Empty means what is usual for the type.
+	Markup string
 }
 
 // Piece is one passage of a text. The passage itself is Content[Start:End].

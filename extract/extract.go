@@ -1,4 +1,5 @@
-// Package extract turns what a reader yields into text: the first stage of ingestion.
+// Package extract turns what a reader yields into text: the first stage of ingestion. This package holds the contract and
+// takes plain text; a package below reads each other format, and package all puts them together.
 package extract
 
 import (
@@ -9,30 +10,64 @@ import (
 	"io"
 	"path"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
-// ErrUnsupported is returned for content that an extractor cannot turn into text.
-var ErrUnsupported = errors.New("unsupported content")
-
-// ErrTooLarge is returned for content of more than [Input.MaxBytes].
-var ErrTooLarge = errors.New("content too large")
+var (
+	// ErrUnsupported is returned for content that an extractor cannot turn into text.
+	ErrUnsupported = errors.New("unsupported content")
+	// ErrTooLarge is returned for content that is over one of the limits: of bytes, of memory, of members, of depth.
+	ErrTooLarge = errors.New("content too large")
+	// ErrDamaged is returned for content that is cut short or breaks its format's rules.
+	ErrDamaged = errors.New("damaged content")
+	// ErrEncrypted is returned for content that needs a password.
+	ErrEncrypted = errors.New("encrypted content")
+	// ErrNoText is returned for content that is sound but holds no text, such as a scanned page.
+	ErrNoText = errors.New("no text in it")
+	// ErrTimeout is returned for content that took longer than its format's parser may.
+	ErrTimeout = errors.New("takes too long to read")
+)
 
 // Input is what an Extractor reads.
 type Input struct {
 	Reader   io.Reader
 	Name     string // a file name or URL, a hint to the type; may be empty
 	Type     string // the document type if the caller knows it; may be empty
+	Media    string // the MIME type if the caller knows it, such as "text/html; charset=latin1"; may be empty
 	MaxBytes int    // the most text to return; 0 means no limit
+	// Part is called with each document that lies within this one, in order: the attachments of a message, the messages of a
+	// mailbox, the members of an archive. The reader is good until Part returns. An error of Part ends the extraction and is
+	// returned as it is. Without Part what lies within is left out.
+	Part func(ctx context.Context, part Input) error
 }
 
 // Text is what an Extractor makes of an Input.
 type Text struct {
-	Content string // valid UTF-8
-	Type    string // the document type found, such as "markdown"
+	// Content is the text in reading order, valid UTF-8.
+	Content string
+	// Type is the document type found, such as "markdown" or "email".
+	Type string
+	// Format is what was read, such as "docx"; for text the same as Type.
+	Format string
+	// Markup says how the structure of Content is written: "markdown", "html", "csv", "tsv", "email", "chat", the name of a
+	// programming language such as "go", or "" when there is no more to it than lines and paragraphs.
+	Markup string
+	// Title, Author and Language (ISO 639-1) are what the source says of itself; each may be empty.
+	Title, Author, Language string
+	// Date is the document's own date: when a message was sent, when a file says it was last changed. Zero when it says none.
+	Date time.Time
+	// Pages are the byte offsets in Content at which pages, or slides, begin, in order: the first is that of page 1. Nil for
+	// what has no pages.
+	Pages []int
+	// Container tells that the source is a container, such as an archive, whose parts are all there is: Content is empty.
+	Container bool
+	// Warnings are what was left out or mended, for people.
+	Warnings []string
 }
 
-// Extractor turns input into text. Errors wrap [ErrUnsupported], [ErrTooLarge] or the reader's error.
+// Extractor turns input into text. Errors wrap one of this package's, or the reader's error. Implementations are safe for
+// concurrent use, deterministic, and look at their context.
 type Extractor interface {
 	Extract(ctx context.Context, in Input) (Text, error)
 }
@@ -75,7 +110,7 @@ func (Plain) Extract(ctx context.Context, in Input) (Text, error) {
 	if t == "" {
 		t, _ = TypeByName(in.Name)
 	}
-	return Text{Content: string(raw), Type: t}, nil
+	return Text{Content: string(raw), Type: t, Format: t}, nil
 }
 
 // TypeByName returns the document type that a file name's extension tells: "markdown", "code", "text", or "unknown" and false.
