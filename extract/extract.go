@@ -5,28 +5,29 @@ package extract
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"path"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/llmemory/llmemory/internal/fault"
 )
 
 var (
 	// ErrUnsupported is returned for content that an extractor cannot turn into text.
-	ErrUnsupported = errors.New("unsupported content")
+	ErrUnsupported = fault.Unsupported
 	// ErrTooLarge is returned for content that is over one of the limits: of bytes, of memory, of members, of depth.
-	ErrTooLarge = errors.New("content too large")
+	ErrTooLarge = fault.TooLarge
 	// ErrDamaged is returned for content that is cut short or breaks its format's rules.
-	ErrDamaged = errors.New("damaged content")
+	ErrDamaged = fault.Damaged
 	// ErrEncrypted is returned for content that needs a password.
-	ErrEncrypted = errors.New("encrypted content")
+	ErrEncrypted = fault.Encrypted
 	// ErrNoText is returned for content that is sound but holds no text, such as a scanned page.
-	ErrNoText = errors.New("no text in it")
+	ErrNoText = fault.NoText
 	// ErrTimeout is returned for content that took longer than its format's parser may.
-	ErrTimeout = errors.New("takes too long to read")
+	ErrTimeout = fault.Timeout
 )
 
 // Input is what an Extractor reads.

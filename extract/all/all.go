@@ -1,0 +1,106 @@
+// Package all turns files of every known format into text: it finds out what a file is by what is in it, and hands it to the extractor
+// of that format.
+//
+//	text, err := all.Extractor{}.Extract(ctx, extract.Input{Reader: file, Name: "report.docx"})
+//
+// The zero value of [Extractor] is ready. A host's own extractors, for formats that are not read here (say, images by text
+// recognition) or that it reads better, go into Custom.
+package all
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"mime"
+	"strings"
+
+	"github.com/llmemory/llmemory/extract"
+)
+
+// Extractor takes every format that llmemory reads. It implements [extract.Extractor].
+type Extractor struct {
+	// Custom are extractors of the host's, which go before ours. The key is a format as [Detect] names it ("pdf"), a MIME type
+	// ("image/png"), or a whole family of them ("image/*").
+	Custom map[string]extract.Extractor
+	// MaxSource is how many bytes of a source are read at most. Default [extract.DefaultMaxSource].
+	MaxSource int64
+	// MaxDepth is how many documents may lie around a part: messages attached to messages, archives in archives. Archives have
+	// a narrower limit of their own. Default 8.
+	MaxDepth int
+}
+
+// builtin returns our own extractor of a format, or nil.
+func (x Extractor) builtin(format string) extract.Extractor {
+	switch format {
+	case "text", "markdown", "code", "csv", "tsv", "json", "jsonl", "yaml", "xml":
+		return extract.Plain{}
+	}
+	return nil
+}
+
+// Extract implements [extract.Extractor]. What no extractor takes is refused with [extract.ErrUnsupported] and its name, such as
+// "image (image/png)"; what turns out to be empty, with [extract.ErrNoText].
+func (x Extractor) Extract(ctx context.Context, in extract.Input) (extract.Text, error) {
+	maxDepth := x.MaxDepth
+	if maxDepth <= 0 {
+		maxDepth = 8
+	}
+	if extract.Depth(ctx) > maxDepth {
+		return extract.Text{}, fmt.Errorf("%w: lies within more than %d other documents", extract.ErrTooLarge, maxDepth)
+	}
+	src, err := in.Open(ctx, x.MaxSource)
+	if err != nil {
+		return extract.Text{}, err
+	}
+	text, err := x.extract(ctx, src, in)
+	return text, errors.Join(err, src.Close())
+}
+
+func (x Extractor) extract(ctx context.Context, src *extract.Source, in extract.Input) (extract.Text, error) {
+	kind, err := Detect(src, in.Name, in.Media)
+	if err != nil && x.custom(kind) == nil {
+		return extract.Text{}, err
+	}
+	e := x.custom(kind)
+	if e == nil {
+		e = x.builtin(kind.Format)
+	}
+	if e == nil {
+		return extract.Text{}, fmt.Errorf("%w: %s", extract.ErrUnsupported, kind)
+	}
+	in.Reader = src
+	if in.Media == "" || !strings.EqualFold(mediaType(in.Media), kind.Media) {
+		in.Media = kind.Media // what it is, not what it was said to be; else its parameters, such as a charset, are kept
+	}
+	text, err := e.Extract(ctx, in)
+	if err != nil {
+		return extract.Text{}, err
+	}
+	if text.Format == "" {
+		text.Format = kind.Format
+	}
+	if !text.Container && strings.TrimSpace(text.Content) == "" {
+		return extract.Text{}, fmt.Errorf("%w: %s", extract.ErrNoText, kind)
+	}
+	return text, nil
+}
+
+// custom returns the host's extractor of a kind, or nil.
+func (x Extractor) custom(k Kind) extract.Extractor {
+	family, _, _ := strings.Cut(k.Media, "/")
+	for _, key := range []string{k.Format, k.Media, family + "/*"} {
+		if e := x.Custom[key]; e != nil && key != "" {
+			return e
+		}
+	}
+	return nil
+}
+
+// mediaType is a MIME type without its parameters, in lower case.
+func mediaType(s string) string {
+	if t, _, err := mime.ParseMediaType(s); err == nil {
+		return t
+	}
+	t, _, _ := strings.Cut(s, ";")
+	return strings.ToLower(strings.TrimSpace(t))
+}
