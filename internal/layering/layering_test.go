@@ -23,7 +23,7 @@ var layers = [][]string{
 	0: {
 		"internal/analysis", "internal/bm25", "internal/bpe", "internal/fusion", "internal/httpapi", "internal/migrate",
 		"internal/modelfile", "internal/nn", "internal/postings", "internal/sqlfile", "internal/vec", "internal/vecset", "internal/wordpiece",
-		"internal/fault", "internal/safezip",
+		"internal/charset", "internal/fault", "internal/safezip",
 		"eval/smallset", "internal/gotest", "internal/layering", "internal/pgproxy", "internal/soak",
 	},
 	1: {"chunk", "embedding", "eval", "expand", "extract", "internal/vecscan", "pgdbm", "rerank"},
