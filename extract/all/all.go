@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/llmemory/llmemory/extract"
+	"github.com/llmemory/llmemory/extract/html"
 )
 
 // Extractor takes every format that llmemory reads. It implements [extract.Extractor].
@@ -34,6 +35,8 @@ func (x Extractor) builtin(format string) extract.Extractor {
 	switch format {
 	case "text", "markdown", "code", "csv", "tsv", "json", "jsonl", "yaml", "xml":
 		return extract.Plain{}
+	case "html":
+		return html.Extractor{}
 	}
 	return nil
 }

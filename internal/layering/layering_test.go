@@ -24,9 +24,10 @@ var layers = [][]string{
 		"internal/analysis", "internal/bm25", "internal/bpe", "internal/fusion", "internal/httpapi", "internal/migrate",
 		"internal/modelfile", "internal/nn", "internal/postings", "internal/sqlfile", "internal/vec", "internal/vecset", "internal/wordpiece",
 		"internal/charset", "internal/fault", "internal/safezip",
+		"internal/docmeta", "internal/mdtext",
 		"eval/smallset", "internal/gotest", "internal/layering", "internal/pgproxy", "internal/soak",
 	},
-	1: {"chunk", "embedding", "eval", "expand", "extract", "internal/vecscan", "pgdbm", "rerank"},
+	1: {"chunk", "embedding", "eval", "expand", "extract", "internal/htmltext", "internal/vecscan", "pgdbm", "rerank"},
 	2: {"embedding/...", "expand/...", "extract/...", "pgdbm/pgtest", "rerank/..."},
 	3: {"."},
 	4: {"internal/evaluate", "store/storetest"},
@@ -57,7 +58,7 @@ func meant(from, to string) bool {
 
 // testOnly are packages that help tests; the tests of any lower package may
 // import them too, programs may not.
-var testOnly = []string{"pgdbm/pgtest", "internal/pgproxy", "internal/soak", "internal/vecset", "store/storetest", "llmemorytest", "embedding/embedtest"}
+var testOnly = []string{"pgdbm/pgtest", "internal/pgproxy", "internal/soak", "internal/vecset", "store/storetest", "llmemorytest", "embedding/embedtest", "extract/extracttest"}
 
 // testPrograms are the only programs outside tests that may import testOnly.
 var testPrograms = []string{"internal/bench", "internal/embedserver", "internal/pgrun"}

@@ -1,0 +1,46 @@
+// Package docmeta reads what documents say of themselves: dates and languages.
+package docmeta
+
+import (
+	"strings"
+	"time"
+)
+
+// Language returns the ISO 639-1 code of a language tag such as "de-AT", "" for one without such a code.
+func Language(tag string) string {
+	tag = strings.ToLower(strings.TrimSpace(tag))
+	tag, _, _ = strings.Cut(tag, "-")
+	tag, _, _ = strings.Cut(tag, "_")
+	if two, ok := three[tag]; ok {
+		return two
+	}
+	if len(tag) != 2 || strings.Trim(tag, "abcdefghijklmnopqrstuvwxyz") != "" {
+		return ""
+	}
+	return tag
+}
+
+// three are codes of ISO 639-2, both kinds, of the languages that come most often.
+var three = map[string]string{
+	"ara": "ar", "bul": "bg", "ces": "cs", "cze": "cs", "chi": "zh", "zho": "zh", "dan": "da", "deu": "de", "ger": "de", "dut": "nl",
+	"nld": "nl", "ell": "el", "gre": "el", "eng": "en", "est": "et", "fas": "fa", "per": "fa", "fin": "fi", "fra": "fr", "fre": "fr",
+	"heb": "he", "hin": "hi", "hun": "hu", "ind": "id", "ita": "it", "jpn": "ja", "kor": "ko", "lav": "lv", "lit": "lt", "nor": "no",
+	"pol": "pl", "por": "pt", "ron": "ro", "rum": "ro", "rus": "ru", "slk": "sk", "slo": "sk", "slv": "sl", "spa": "es", "swe": "sv",
+	"tha": "th", "tur": "tr", "ukr": "uk", "vie": "vi",
+}
+
+// Date reads a date as ISO 8601 and its kin write it, with or without time and zone, and as mail does. A time without a zone is
+// taken as UTC. What is no date, or lies before the year 1 or after 9999, is the zero time.
+func Date(s string) time.Time {
+	s = strings.TrimSpace(s)
+	for _, layout := range []string{
+		time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02T15:04:05-0700", "2006-01-02T15:04Z07:00", "2006-01-02T15:04",
+		"2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05", "2006-01-02 15:04", "2006-01-02", "2006-01", "2006", "2006/01/02", "20060102",
+		time.RFC1123Z, time.RFC1123, time.RFC850, time.ANSIC, "2 January 2006", "January 2, 2006", "Jan 2, 2006",
+	} {
+		if t, err := time.Parse(layout, s); err == nil && t.Year() > 0 && t.Year() < 10000 {
+			return t.UTC()
+		}
+	}
+	return time.Time{}
+}
