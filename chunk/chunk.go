@@ -18,6 +18,9 @@ type Text struct {
 	// Markup says how the structure of Content is written, where the type does not: "markdown", "html", "csv", "tsv", "email",
 	// "chat" or the name of a programming language such as "go". Empty means what is usual for the type.
 	Markup string
+	// Pages are the byte offsets in Content at which pages, or slides, begin, in order, if it has any. Slides are cut there; other
+	// pages end anywhere and do not matter.
+	Pages []int
 }
 
 // Piece is one passage of a text. The passage itself is Content[Start:End].
@@ -34,6 +37,9 @@ type Piece struct {
 	Heading []string
 	// Tokens is the number of tokens in the piece as the chunker counts them.
 	Tokens int
+	// Overlap is how many bytes before Start belong to the context of a leaf: text of the leaves before that is searched and
+	// embedded together with it, if whoever stores it does so, but is not part of it. Most strategies have none.
+	Overlap int
 }
 
 // Chunker cuts a text into pieces. Implementations are deterministic and safe for concurrent use.

@@ -48,6 +48,43 @@ type Hierarchical struct {
 	// CountName names Count in the signature, as a function has no name of its own. Two chunkers that count differently
 	// must be named differently. It is required with Count.
 	CountName string
+	// Structure says how every text is read, whatever its type and markup are. Defaults to [Auto].
+	Structure Structure
+}
+
+// Structure is a way to read a text.
+type Structure string
+
+const (
+	// Auto reads a text as its Markup says, or else as is usual for its Type.
+	Auto Structure = ""
+	// Paragraphs looks for empty lines, titles, and the ends of sentences.
+	Paragraphs Structure = "paragraphs"
+	// Markdown reads CommonMark with tables.
+	Markdown Structure = "markdown"
+	// Code reads source text.
+	Code Structure = "code"
+)
+
+// structures are those that there are.
+var structures = []Structure{Auto, Paragraphs, Markdown, Code}
+
+// structure returns how to read a text.
+func (h Hierarchical) structure(t Text) Structure {
+	if h.Structure != Auto {
+		return h.Structure
+	}
+	switch strings.ToLower(t.Markup) {
+	case "markdown":
+		return Markdown
+	}
+	switch t.Type {
+	case "markdown":
+		return Markdown
+	case "code":
+		return Code
+	}
+	return Paragraphs
 }
 
 // sizes are the defaults by document type. Short turns and slides make small passages; code and reference documentation
@@ -69,6 +106,8 @@ var sizes = map[string]Size{
 	"presentation":    {100, 400},
 }
 
+var errCount = errors.New("one of Count and CountName is missing: set both or none")
+
 // Validate returns all faults of the configuration in one error, or nil.
 func (h Hierarchical) Validate() error {
 	var errs []error
@@ -81,7 +120,10 @@ func (h Hierarchical) Validate() error {
 		}
 	}
 	if (h.Count == nil) != (h.CountName == "") {
-		errs = append(errs, errors.New("one of Count and CountName is missing: set both or none"))
+		errs = append(errs, errCount)
+	}
+	if !slices.Contains(structures, h.Structure) {
+		errs = append(errs, fmt.Errorf("unknown Structure %q: there are %q", h.Structure, structures[1:]))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("chunk.Hierarchical: %w", err)
@@ -96,6 +138,9 @@ func (h Hierarchical) Signature() string {
 	b.WriteString(";max=" + strconv.Itoa(h.max()))
 	if h.CountName != "" {
 		b.WriteString(";count=" + strconv.Quote(h.CountName))
+	}
+	if h.Structure != Auto {
+		b.WriteString(";structure=" + string(h.Structure))
 	}
 	for _, name := range slices.Sorted(maps.Keys(h.Sizes)) {
 		fmt.Fprintf(&b, ";%q=%d,%d", name, h.Sizes[name].Leaf, h.Sizes[name].Parent)
@@ -147,16 +192,7 @@ func (h Hierarchical) chunk(ctx context.Context, t Text, window int) ([]Piece, e
 		max: limit, keep: min(limit, size.Leaf*3/2), crumb: min(12, limit/8), tiny: size.Leaf * 2 / 5,
 		window: window,
 	}
-	var outline outline
-	var err error
-	switch t.Type {
-	case "markdown":
-		outline, err = b.markdown()
-	case "code":
-		err = b.code(0, len(t.Content), blockStrength)
-	default:
-		err = b.paragraphs(0, len(t.Content))
-	}
+	outline, err := b.read(h.structure(t), t)
 	if err != nil {
 		return nil, fmt.Errorf("chunk: %w", err)
 	}
@@ -167,6 +203,18 @@ func (h Hierarchical) chunk(ctx context.Context, t Text, window int) ([]Piece, e
 		return nil, fmt.Errorf("chunk: %w", err)
 	}
 	return assemble(leaves, size.Parent, outline), nil
+}
+
+// read cuts the text into units by its structure, and returns its headings.
+func (b *builder) read(structure Structure, t Text) (outline, error) {
+	switch structure {
+	case Markdown:
+		return b.markdown()
+	case Code:
+		return nil, b.code(0, len(b.text), blockStrength)
+	default:
+		return nil, b.paragraphs(0, len(b.text))
+	}
 }
 
 // leaves measures what the packer put together, and cuts again what turns out larger than the limit: counts of joined texts

@@ -56,7 +56,12 @@ func (b *builder) paragraphs(start, end int) error {
 		}
 		text := b.text[from:to]
 		lastTitle, lastLead = rows == 1 && title(text), endsWith(text, ":：")
-		err := b.block(from, to, s, b.prose)
+		var err error
+		if b.sentential {
+			err = b.prose(from, to, s)
+		} else {
+			err = b.block(from, to, s, b.prose)
+		}
 		from, rows, empty = -1, 0, 0
 		return err
 	}

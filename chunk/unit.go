@@ -55,7 +55,8 @@ type builder struct {
 	tiny  int // a section's beginning up to this size may be joined with its first subsection
 	units []unit
 
-	window int // bytes of Markdown that are parsed at a time
+	window     int  // bytes of Markdown that are parsed at a time
+	sentential bool // paragraphs fall into sentences even where they fit
 
 	// The unit to be added next begins with a heading: from here, at this cost, with this border before it.
 	pending         bool
@@ -72,6 +73,11 @@ func (b *builder) measure(start, end, enough int) int {
 		return bytes
 	}
 	return max(bytes, b.count(b.text[start:end]))
+}
+
+// fits reports whether text[start:end] is within the limit of a leaf.
+func (b *builder) fits(start, end int) bool {
+	return end-start <= b.max*maxTokenBytes && b.count(b.text[start:end]) <= b.max
 }
 
 // trim returns the range without white space around it.

@@ -1,0 +1,262 @@
+package chunk_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/llmemory/llmemory/chunk"
+	"github.com/llmemory/llmemory/internal/wordpiece"
+)
+
+// strategy is a chunker with the limit that its leaves keep, their overlap included.
+type strategy struct {
+	name  string
+	cut   chunk.Chunker
+	limit int
+	local bool // an edit stays local
+}
+
+// strategies returns one of each kind that has one size for all texts, of about the given size.
+func strategies(tokens int) []strategy {
+	return []strategy{
+		{"fixed", chunk.Fixed{Tokens: tokens}, tokens, false},
+		{"fixed, overlapping", chunk.Fixed{Tokens: tokens, Overlap: tokens / 2}, tokens, false},
+		{"sentence", chunk.Sentence{Tokens: tokens}, tokens, true},
+		{"sentence, overlapping", chunk.Sentence{Tokens: tokens, Overlap: 2}, tokens, true},
+	}
+}
+
+// overlapFaults returns what is wrong with the overlaps of a result, which no other check looks at.
+func overlapFaults(text string, pieces []chunk.Piece, limit int) (out []string) {
+	for i, p := range pieces {
+		if p.Level > 0 {
+			if p.Overlap != 0 {
+				out = append(out, fmt.Sprintf("parent %d overlaps", i))
+			}
+			continue
+		}
+		from := p.Start - p.Overlap
+		switch {
+		case p.Overlap < 0 || from < 0:
+			out = append(out, fmt.Sprintf("leaf %d [%d, %d) overlaps by %d", i, p.Start, p.End, p.Overlap))
+		case p.Overlap > 0 && !utf8.ValidString(text[from:p.Start]):
+			out = append(out, fmt.Sprintf("the overlap of leaf %d cuts a character", i))
+		case p.Overlap > 0 && wordpiece.Default().Count(text[from:p.End]) > limit:
+			out = append(out, fmt.Sprintf("leaf %d with its overlap is over the limit", i))
+		}
+	}
+	return out
+}
+
+func check(t *testing.T, s strategy, text chunk.Text) []chunk.Piece {
+	t.Helper()
+	pieces, err := s.cut.Chunk(t.Context(), text)
+	if err != nil {
+		t.Fatalf("%s: %v", s.name, err)
+	}
+	for _, fault := range append(faults(text.Content, pieces, s.limit), overlapFaults(text.Content, pieces, s.limit)...) {
+		t.Errorf("%s: %s", s.name, fault)
+	}
+	return pieces
+}
+
+func TestStrategiesKeepTheContract(t *testing.T) {
+	t.Parallel()
+	for name, text := range hostile() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			text := strings.ToValidUTF8(text[:min(len(text), 20_000)], "")
+			for _, s := range append(strategies(200), strategies(7)...) {
+				first := check(t, s, chunk.Text{Content: text})
+				if blank := strings.TrimSpace(text) == ""; blank != (len(first) == 0) {
+					t.Errorf("%s: %d pieces", s.name, len(first))
+				}
+				if second := check(t, s, chunk.Text{Content: text}); !cmp.Equal(first, second) {
+					t.Errorf("%s: another result the second time", s.name)
+				}
+			}
+		})
+	}
+}
+
+func TestStrategiesFail(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, s := range strategies(20) {
+		if _, err := s.cut.Chunk(t.Context(), chunk.Text{Content: "a\xffb"}); !errors.Is(err, chunk.ErrInvalidUTF8) {
+			t.Errorf("%s: invalid UTF-8: %v", s.name, err)
+		}
+		if _, err := s.cut.Chunk(ctx, chunk.Text{Content: "text"}); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: cancelled: %v", s.name, err)
+		}
+	}
+	for want, cut := range map[string]chunk.Chunker{
+		"chunk.Fixed: negative Tokens":    chunk.Fixed{Tokens: -1},
+		"chunk.Fixed: negative Overlap":   chunk.Fixed{Overlap: -1},
+		"an Overlap of 200":               chunk.Fixed{Overlap: 200},
+		"chunk.Fixed: one of Count":       chunk.Fixed{CountName: "x"},
+		"chunk.Sentence: negative Tokens": chunk.Sentence{Tokens: -1},
+		"negative Overlap: -2":            chunk.Sentence{Overlap: -2},
+		`unknown Structure "poem"`:        chunk.Hierarchical{Structure: "poem"},
+	} {
+		if _, err := cut.Chunk(t.Context(), chunk.Text{Content: "text"}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: error %v, want %s", cut, err, want)
+		}
+	}
+}
+
+// TestStrategySignatures checks that different settings have different signatures, and defaults written out the same.
+func TestStrategySignatures(t *testing.T) {
+	t.Parallel()
+	count := func(string) int { return 1 }
+	seen := map[string]bool{}
+	for _, c := range []chunk.Chunker{
+		chunk.Fixed{}, chunk.Fixed{Tokens: 100}, chunk.Fixed{Overlap: 10}, chunk.Fixed{Count: count, CountName: "a"},
+		chunk.Sentence{}, chunk.Sentence{Tokens: 100}, chunk.Sentence{Overlap: 10}, chunk.Sentence{Count: count, CountName: "a"},
+		chunk.Hierarchical{}, chunk.Hierarchical{Structure: chunk.Markdown}, chunk.Hierarchical{Structure: chunk.Code},
+	} {
+		if s := c.Signature(); seen[s] {
+			t.Errorf("%q is the signature of two chunkers", s)
+		} else {
+			seen[s] = true
+		}
+	}
+	if a, b := (chunk.Fixed{}).Signature(), (chunk.Fixed{Tokens: chunk.DefaultTokens}).Signature(); a != b {
+		t.Errorf("signatures of the default written out differ: %q, %q", a, b)
+	}
+}
+
+// TestFixed checks the windows: full, but for the last, and beginning with the end of the one before.
+func TestFixed(t *testing.T) {
+	t.Parallel()
+	var words []string
+	for i := range 1000 {
+		words = append(words, string(rune('a'+i%26))) // a token each
+	}
+	text := strings.Join(words, " ")
+	for _, f := range []chunk.Fixed{{}, {Tokens: 400}, {Tokens: 400, Overlap: 200}, {Tokens: 50, Overlap: 49}} {
+		size := f.Tokens
+		if size == 0 {
+			size = chunk.DefaultTokens
+		}
+		pieces := check(t, strategy{"fixed", f, size, false}, chunk.Text{Content: text})
+		for i, p := range pieces {
+			want := size - f.Overlap
+			if i == 0 {
+				want = size
+			}
+			last := i == len(pieces)-1
+			if p.Tokens != want && !last || p.Tokens > want {
+				t.Errorf("%+v: leaf %d of %d tokens, want %d", f, i, p.Tokens, want)
+			}
+			if got := len(strings.Fields(text[p.Start-p.Overlap : p.Start])); i > 0 && got != f.Overlap {
+				t.Errorf("%+v: leaf %d repeats %d tokens", f, i, got)
+			}
+		}
+	}
+}
+
+// TestFixedCounter checks that the limit holds for a counter whose counts do not add up.
+func TestFixedCounter(t *testing.T) {
+	t.Parallel()
+	count := func(s string) int { return len(s)*len(s)/500 + 1 }
+	text := strings.Repeat("Some sentence or other. ", 200)
+	for _, cut := range []chunk.Chunker{
+		chunk.Fixed{Tokens: 40, Overlap: 10, Count: count, CountName: "quadratic"},
+		chunk.Sentence{Tokens: 40, Overlap: 1, Count: count, CountName: "quadratic"},
+	} {
+		pieces, err := cut.Chunk(t.Context(), chunk.Text{Content: text})
+		if err != nil || len(pieces) < 20 {
+			t.Fatal(len(pieces), err)
+		}
+		for i, p := range pieces {
+			if got := count(text[p.Start-p.Overlap : p.End]); got > 40 {
+				t.Errorf("%s: leaf %d of %d tokens, limit 40", cut.Signature(), i, got)
+			}
+		}
+	}
+}
+
+// TestSentence checks that sentences stay whole, and that the overlap is made of whole ones.
+func TestSentence(t *testing.T) {
+	t.Parallel()
+	text := strings.Join(newWriter(5).document("text"), "\n\n")
+	for _, s := range []chunk.Sentence{{}, {Tokens: 80}, {Overlap: 2}} {
+		limit, overlapping := s.Tokens, 0
+		if limit == 0 {
+			limit = chunk.DefaultTokens
+		}
+		pieces := check(t, strategy{"sentence", s, limit, true}, chunk.Text{Content: text})
+		for i, p := range pieces {
+			if !strings.HasSuffix(text[p.Start:p.End], ".") {
+				t.Errorf("%+v: leaf %d ends within a sentence: …%s", s, i, text[p.End-30:p.End])
+			}
+			if over := strings.TrimSpace(text[p.Start-p.Overlap : p.Start]); over != "" {
+				overlapping++
+				if !strings.HasSuffix(over, ".") || strings.ToUpper(over[:1]) != over[:1] {
+					t.Errorf("%+v: the overlap of leaf %d is no sentence: %s", s, i, over)
+				}
+			}
+		}
+		if (overlapping > len(pieces)/2) != (s.Overlap > 0) {
+			t.Errorf("%+v: %d leaves of %d overlap", s, overlapping, len(pieces))
+		}
+	}
+}
+
+// TestStrategyEdits checks that an edit inside a paragraph changes at most three leaves outside of it, and that a page which is
+// put in at the front changes at most two: those that come to lie beside it.
+func TestStrategyEdits(t *testing.T) {
+	t.Parallel()
+	cutTexts := func(s strategy, text string) ([]chunk.Piece, map[string]int) {
+		texts := map[string]int{}
+		pieces := check(t, s, chunk.Text{Content: text})
+		for _, p := range pieces {
+			texts[text[p.Start:p.End]]++
+		}
+		return pieces, texts
+	}
+	for _, s := range strategies(200) {
+		if !s.local {
+			continue
+		}
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			for seed := range uint64(3) {
+				w := newWriter(seed)
+				blocks := w.document("text")
+				text := strings.Join(blocks, "\n\n")
+				pieces, texts := cutTexts(s, text)
+				for range 20 {
+					at := w.IntN(len(blocks))
+					block := w.edit(blocks[at])
+					if block == "" {
+						continue
+					}
+					start := len(strings.Join(blocks[:at], "\n\n"))
+					if at > 0 {
+						start += 2
+					}
+					edited := text[:start] + block + text[start+len(blocks[at]):]
+					pieces2, texts2 := cutTexts(s, edited)
+					n := max(changed(edited, pieces2, start, start+len(block), texts), changed(text, pieces, start, start+len(blocks[at]), texts2))
+					if n > 3 {
+						t.Errorf("seed %d: editing block %d changes %d leaves outside of it", seed, at, n)
+					}
+				}
+				page := strings.Join(newWriter(seed + 100).document("text")[:12], "\n\n") + "\n\n"
+				_, texts2 := cutTexts(s, page+text)
+				if n := changed(text, pieces, 0, 0, texts2); n > 2 {
+					t.Errorf("seed %d: a page in front changes %d leaves", seed, n)
+				}
+			}
+		})
+	}
+}
