@@ -111,7 +111,7 @@ func (Plain) Extract(ctx context.Context, in Input) (Text, error) {
 	if t == "" {
 		t, _ = TypeByName(in.Name)
 	}
-	return Text{Content: string(raw), Type: t, Format: t}, nil
+	return Text{Content: string(raw), Type: t, Format: t, Markup: MarkupByName(in.Name)}, nil
 }
 
 // TypeByName returns the document type that a file name's extension tells: "markdown", "code", "text", or "unknown" and false.
@@ -125,6 +125,41 @@ func TypeByName(name string) (string, bool) {
 	}
 	return "unknown", false
 }
+
+// MarkupByName returns how the text of a file of that name is written, as [Text].Markup has it: "markdown", "csv", "json", the name of a
+// programming language in lower case; "" for plain text and for what is not known.
+func MarkupByName(name string) string {
+	base := strings.ToLower(path.Base(strings.ReplaceAll(name, `\`, "/")))
+	if m, ok := markupByName[base]; ok {
+		return m
+	}
+	return markupByExtension[strings.TrimPrefix(path.Ext(base), ".")]
+}
+
+var markupByName = map[string]string{
+	"makefile": "makefile", "gnumakefile": "makefile", "dockerfile": "dockerfile", "cmakelists.txt": "cmake", "rakefile": "ruby", "gemfile": "ruby",
+	"justfile": "just", "go.mod": "gomod",
+}
+
+var markupByExtension = func() map[string]string {
+	m := map[string]string{}
+	for markup, list := range map[string]string{
+		"markdown": "md markdown mdown mkd mdx", "csv": "csv", "tsv": "tsv tab", "html": "html htm xhtml",
+		"go": "go", "python": "py pyi pyw", "javascript": "js mjs cjs jsx", "typescript": "ts mts cts", "tsx": "tsx", "java": "java",
+		"kotlin": "kt kts", "scala": "scala sc", "c": "c h", "cpp": "cc cpp cxx hpp hh hxx", "csharp": "cs", "rust": "rs", "ruby": "rb rake",
+		"php": "php", "perl": "pl pm", "swift": "swift", "objc": "m mm", "lua": "lua", "r": "r", "julia": "jl", "dart": "dart", "elixir": "ex exs",
+		"erlang": "erl hrl", "haskell": "hs", "ocaml": "ml mli", "fsharp": "fs fsx", "clojure": "clj cljs cljc", "groovy": "groovy gradle",
+		"bash": "sh bash zsh", "fish": "fish", "powershell": "ps1 psm1", "batch": "bat cmd", "sql": "sql", "protobuf": "proto",
+		"graphql": "graphql gql", "hcl": "tf hcl", "nix": "nix", "zig": "zig", "v": "v", "vue": "vue", "svelte": "svelte", "css": "css",
+		"scss": "scss", "less": "less", "yaml": "yaml yml", "toml": "toml", "ini": "ini cfg conf properties", "json": "json geojson",
+		"jsonl": "jsonl ndjson", "xml": "xml", "cmake": "cmake", "makefile": "mk",
+	} {
+		for _, ext := range strings.Fields(list) {
+			m[ext] = markup
+		}
+	}
+	return m
+}()
 
 var byName = map[string]string{
 	"makefile": "code", "dockerfile": "code", "cmakelists.txt": "code", "rakefile": "code", "gemfile": "code", "justfile": "code",

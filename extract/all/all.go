@@ -16,6 +16,7 @@ import (
 
 	"github.com/llmemory/llmemory/extract"
 	"github.com/llmemory/llmemory/extract/html"
+	"github.com/llmemory/llmemory/extract/text"
 )
 
 // Extractor takes every format that llmemory reads. It implements [extract.Extractor].
@@ -33,10 +34,10 @@ type Extractor struct {
 // builtin returns our own extractor of a format, or nil.
 func (x Extractor) builtin(format string) extract.Extractor {
 	switch format {
-	case "text", "markdown", "code", "csv", "tsv", "json", "jsonl", "yaml", "xml":
-		return extract.Plain{}
 	case "html":
 		return html.Extractor{}
+	case "text", "markdown", "code", "csv", "tsv", "yaml":
+		return text.Extractor{Format: format}
 	}
 	return nil
 }
@@ -55,8 +56,8 @@ func (x Extractor) Extract(ctx context.Context, in extract.Input) (extract.Text,
 	if err != nil {
 		return extract.Text{}, err
 	}
-	text, err := x.extract(ctx, src, in)
-	return text, errors.Join(err, src.Close())
+	out, err := x.extract(ctx, src, in)
+	return out, errors.Join(err, src.Close())
 }
 
 func (x Extractor) extract(ctx context.Context, src *extract.Source, in extract.Input) (extract.Text, error) {
@@ -75,17 +76,17 @@ func (x Extractor) extract(ctx context.Context, src *extract.Source, in extract.
 	if in.Media == "" || !strings.EqualFold(mediaType(in.Media), kind.Media) {
 		in.Media = kind.Media // what it is, not what it was said to be; else its parameters, such as a charset, are kept
 	}
-	text, err := e.Extract(ctx, in)
+	out, err := e.Extract(ctx, in)
 	if err != nil {
 		return extract.Text{}, err
 	}
-	if text.Format == "" {
-		text.Format = kind.Format
+	if out.Format == "" {
+		out.Format = kind.Format
 	}
-	if !text.Container && strings.TrimSpace(text.Content) == "" {
+	if !out.Container && strings.TrimSpace(out.Content) == "" {
 		return extract.Text{}, fmt.Errorf("%w: %s", extract.ErrNoText, kind)
 	}
-	return text, nil
+	return out, nil
 }
 
 // custom returns the host's extractor of a kind, or nil.

@@ -101,7 +101,7 @@ func Detect(src *extract.Source, name, media string) (Kind, error) {
 		k.Format = "program"
 	case strings.Contains(k.Media, "sqlite"), strings.Contains(k.Media, "msaccess"):
 		k.Format = "database"
-	case text(m):
+	case isTextType(m):
 		if !controls(head) {
 			return detectText(src, head, name, mediaType(media)), nil
 		}
@@ -114,8 +114,8 @@ func Detect(src *extract.Source, name, media string) (Kind, error) {
 	return k, nil
 }
 
-// text tells whether a type is one of text.
-func text(m *mimetype.MIME) bool {
+// isTextType tells whether a type is one of text.
+func isTextType(m *mimetype.MIME) bool {
 	for ; m != nil; m = m.Parent() {
 		if m.Is("text/plain") {
 			return true

@@ -20,6 +20,7 @@ var texts = []struct {
 	charsets       []string
 }{
 	{"Japanese", "東京都の人口は約千四百万人で、日本で最も多い。氏名,住所,電話番号\n山田太郎,大阪市北区,06-1234\nカタカナも含みます。", []string{"shift_jis", "euc-jp", "iso-2022-jp"}},
+	{"Japanese without kana", "氏名,年齢,住所\n山田太郎,30,東京都千代田区\n佐藤花子,25,大阪市北区\n", []string{"shift_jis", "euc-jp"}},
 	{"Chinese", "北京是中华人民共和国的首都，人口超过两千万。姓名,地址,电话\n王小明,上海市浦东新区,021\n这是用于测试的文字。", []string{"gbk", "gb18030"}},
 	{"Chinese of Taiwan", "臺北市是中華民國的首都，人口約兩百五十萬。姓名,地址,電話\n王小明,臺中市,04\n這是用於測試的一段文字。", []string{"big5"}},
 	{"Korean", "서울은 대한민국의 수도이며 인구는 약 천만 명이다. 이름,주소,전화\n김철수,부산시,051\n이것은 시험을 위한 글이다.", []string{"euc-kr"}},
@@ -29,6 +30,11 @@ var texts = []struct {
 	{"German with quotes", "„Größe“ – so heißt es – und Maße der Übergänge müssen geprüft werden.", []string{"windows-1252"}},
 	{"French", "L'été dernier, nous avons mangé à la plage où il faisait très chaud. Ça c'était génial.", []string{"iso-8859-1"}},
 	{"Spanish", "El niño comió una piña en la montaña por la mañana; ¿qué pasó después? Información útil.", []string{"iso-8859-1"}},
+	{"French of few accents", "Le café est très bon ici, comme toujours.", []string{"iso-8859-1"}},
+	{"Swedish", "Räksmörgås på ön är gott, sa flickan i ån.", []string{"iso-8859-1"}},
+	{"Portuguese", "A informação não está disponível; você só precisa de mais atenção.", []string{"iso-8859-1"}},
+	{"Romanian", "Toate fiinţele umane se nasc libere şi egale în demnitate şi în drepturi.", []string{"windows-1250", "iso-8859-2"}},
+	{"Icelandic", "Hver maður er borinn frjáls og jafn öðrum að virðingu og réttindum.", []string{"iso-8859-1"}},
 	{"Danish", "Smørrebrød på værtshuset er dejligt; åen løber gennem byen, og børnene leger.", []string{"iso-8859-1"}},
 	{"Polish", "Zażółć gęślą jaźń. Wszyscy ludzie rodzą się wolni i równi pod względem swej godności.", []string{"windows-1250", "iso-8859-2"}},
 	{"Czech", "Příliš žluťoučký kůň úpěl ďábelské ódy. Všichni lidé rodí se svobodní a sobě rovní.", []string{"windows-1250", "iso-8859-2"}},

@@ -21,19 +21,20 @@ func guess(b []byte) string {
 	s := sample(b)
 	found := chardet.Detect(s)
 	name := strings.ToLower(found.Encoding)
-	if enc, known := Lookup(name); enc != nil && several(known) && found.Confidence > .5 {
-		if r, ok := decode(s, enc, known); ok && r.Mended*100 <= utf8.RuneCountInString(r.Text) {
-			if known == "gbk" {
-				known = "gb18030" // which has all of GBK
-			}
-			return known
+	if found.Confidence > .9 && fits(s, name) {
+		return wide(name)
+	}
+	candidates := []string{"windows-1252", "windows-1250", "iso-8859-2", "windows-1254", "windows-1256", "iso-8859-6", "x-mac-cyrillic", "windows-1251"}
+	for _, other := range chardet.DetectAll(s) { // the best first
+		if n := strings.ToLower(other.Encoding); other.Confidence > .1 && fits(s, n) {
+			candidates = append(candidates, wide(n))
+			break
 		}
 	}
 	if name == "koi8-r" {
 		name = "koi8-u" // the same letters, and those of Ukrainian where KOI8-R has parts of frames
 	}
-	candidates := []string{"windows-1252", "windows-1250", "iso-8859-2", "windows-1254", "windows-1256", "iso-8859-6", "x-mac-cyrillic", "windows-1251"}
-	if enc, _ := Lookup(name); enc != nil && found.Confidence > .3 && !strings.HasPrefix(name, "iso-8859-1") && name != "windows-1252" &&
+	if enc, known := Lookup(name); enc != nil && !several(known) && found.Confidence > .3 && !strings.HasPrefix(name, "iso-8859-1") && name != "windows-1252" &&
 		name != "windows-1254" && name != "iso-8859-9" && name != "maccyrillic" && name != "macroman" {
 		candidates = append(candidates, name)
 	}
@@ -44,6 +45,9 @@ func guess(b []byte) string {
 			continue
 		}
 		p := plausible(s, enc)
+		if several(known) {
+			p *= 2 // as each character has two bytes
+		}
 		if c == name {
 			p += p / 4
 		}
@@ -52,6 +56,24 @@ func guess(b []byte) string {
 		}
 	}
 	return best
+}
+
+// fits tells whether an encoding is one of several bytes and bytes are well formed in it.
+func fits(s []byte, name string) bool {
+	enc, known := Lookup(name)
+	if enc == nil || !several(known) {
+		return false
+	}
+	r, ok := decode(s, enc, known)
+	return ok && r.Mended*100 <= utf8.RuneCountInString(r.Text)
+}
+
+// wide returns the usual name of an encoding, or of the one that has all of it and more.
+func wide(name string) string {
+	if _, name = Lookup(name); name == "gbk" {
+		return "gb18030"
+	}
+	return name
 }
 
 // sample takes the lines that have bytes above ASCII, up to sampleBytes, as others tell nothing.
@@ -122,6 +144,11 @@ func plausible(s []byte, enc encoding.Encoding) int {
 		switch {
 		case r == utf8.RuneError, r < 0xa0:
 			points -= 20
+		case unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Hangul):
+			points += 3
+			if isLatin(before) || isLatin(after) || r >= 0xff61 && r <= 0xff9f { // or of half the width
+				points -= 6
+			}
 		case unicode.IsLetter(r) || unicode.IsMark(r):
 			letters[r]++
 			if unicode.IsUpper(r) && unicode.IsLower(before) {
@@ -159,6 +186,8 @@ func plausible(s []byte, enc encoding.Encoding) int {
 	}
 	return points + best
 }
+
+func isLatin(r rune) bool { return unicode.Is(unicode.Latin, r) }
 
 func script(r rune) *unicode.RangeTable {
 	for _, s := range []*unicode.RangeTable{unicode.Latin, unicode.Cyrillic, unicode.Greek, unicode.Arabic, unicode.Hebrew, unicode.Thai} {
