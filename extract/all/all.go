@@ -15,7 +15,6 @@ import (
 	"strings"
 
 	"github.com/llmemory/llmemory/extract"
-	"github.com/llmemory/llmemory/extract/html"
 	"github.com/llmemory/llmemory/extract/text"
 )
 
@@ -34,12 +33,10 @@ type Extractor struct {
 // builtin returns our own extractor of a format, or nil.
 func (x Extractor) builtin(format string) extract.Extractor {
 	switch format {
-	case "html":
-		return html.Extractor{}
 	case "text", "markdown", "code", "csv", "tsv", "yaml":
 		return text.Extractor{Format: format}
 	}
-	return nil
+	return office(format)
 }
 
 // Extract implements [extract.Extractor]. What no extractor takes is refused with [extract.ErrUnsupported] and its name, such as

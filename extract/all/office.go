@@ -1,0 +1,18 @@
+package all
+
+import (
+	"github.com/llmemory/llmemory/extract"
+	"github.com/llmemory/llmemory/extract/html"
+	"github.com/llmemory/llmemory/extract/rtf"
+)
+
+// office returns our own extractor of a format of office programs, pages or books, or nil.
+func office(format string) extract.Extractor {
+	switch format {
+	case "html":
+		return html.Extractor{}
+	case "rtf":
+		return rtf.Extractor{}
+	}
+	return nil
+}
