@@ -15,6 +15,8 @@ import (
 	"strings"
 
 	"github.com/llmemory/llmemory/extract"
+	"github.com/llmemory/llmemory/extract/html"
+	"github.com/llmemory/llmemory/extract/mail"
 	"github.com/llmemory/llmemory/extract/text"
 )
 
@@ -35,6 +37,8 @@ func (x Extractor) builtin(format string) extract.Extractor {
 	switch format {
 	case "text", "markdown", "code", "csv", "tsv", "yaml":
 		return text.Extractor{Format: format}
+	case "email", "mbox":
+		return mail.Extractor{HTML: html.Extractor{Whole: true}}
 	}
 	return office(format)
 }
