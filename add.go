@@ -101,7 +101,8 @@ func (o *Owner) AddMany(ctx context.Context, docs []Document) ([]Added, error) {
 }
 
 const (
-	batchDocuments = 512      // documents in one transaction of AddMany
+	batchDocuments = 2000     // documents in one transaction of AddMany
+	firstDocuments = 500      // in the first one: the store is not to wait until so many are prepared
 	batchLeaves    = 2000     // leaves in one transaction, unless a single document has more
 	batchBytes     = 16 << 20 // text in one transaction, unless a single document has more
 )
@@ -119,8 +120,10 @@ func (o *Owner) prepareAhead(ctx context.Context, docs []Document) <-chan prepar
 	out := make(chan preparedPart)
 	go func() {
 		defer close(out)
+		most := firstDocuments
 		for from, to := 0, 0; from < len(docs); from = to {
-			to = from + share(docs[from:])
+			to = from + share(docs[from:], most)
+			most = min(2*most, batchDocuments)
 			ready, errs := o.prepare(ctx, docs[from:to])
 			out <- preparedPart{from, ready, errs}
 		}
@@ -128,11 +131,11 @@ func (o *Owner) prepareAhead(ctx context.Context, docs []Document) <-chan prepar
 	return out
 }
 
-// share returns how many of the documents are prepared together.
-func share(docs []Document) int {
+// share returns how many of the documents, at most so many, are prepared together.
+func share(docs []Document, most int) int {
 	size := 0
 	for i := range docs {
-		if size += len(docs[i].Content); i == batchDocuments || i > 0 && size > batchBytes {
+		if size += len(docs[i].Content); i == most || i > 0 && size > batchBytes {
 			return i
 		}
 	}
@@ -149,6 +152,7 @@ type prepared struct {
 	language string // as given
 	known    bool   // there was a stored version
 	result   Added
+	vectors  [][]float32 // given, one for each leaf, or nil
 
 	cut     bool // leaves and parents are set
 	leaves  []leaf
@@ -286,6 +290,9 @@ func (m *Memory) validate(ctx context.Context, owner string, doc Document) (*pre
 	default:
 		return nil, invalidf("if_exists", "%q is none of %s, %s, %s", doc.IfExists, Update, Skip, Refuse)
 	}
+	if p.vectors = doc.Vectors; p.vectors != nil && p.embed == EmbedNever {
+		return nil, invalidf("vectors", "must not be given to a document that is to have none")
+	}
 	if doc.OriginID == "" {
 		doc.OriginID = "default"
 	}
@@ -410,7 +417,11 @@ const headingGap = 100
 
 // analyseLeaf returns the terms of a chunk as it is searched: document name, heading path and text.
 func (m *Memory) analyseLeaf(language, name, heading, text string) (tokens []postings.Token, length, dropped int) {
-	var raw []analysis.Token
+	scratch, _ := m.scratch.Get().(*[]analysis.Token)
+	if scratch == nil {
+		scratch = new([]analysis.Token)
+	}
+	raw := (*scratch)[:0]
 	next := 0
 	for _, part := range []string{name, heading, text} {
 		from := len(raw)
@@ -428,7 +439,10 @@ func (m *Memory) analyseLeaf(language, name, heading, text string) (tokens []pos
 	for i, t := range raw {
 		tokens[i] = postings.Token{Term: t.Term, Position: t.Position}
 	}
-	return tokens, analysis.Length(raw), dropped
+	length = analysis.Length(raw)
+	*scratch = raw
+	m.scratch.Put(scratch)
+	return tokens, length, dropped
 }
 
 // cutAndAnalyse prepares a document that [Owner.prepare] found no need to.
@@ -535,6 +549,9 @@ func (p *prepared) place(pieces []chunk.Piece) error {
 	}
 	p.parents = pieces
 	p.record.ChunkCount = len(p.leaves)
+	if p.vectors != nil && len(p.vectors) != len(p.leaves) {
+		return invalidf("vectors", "must be one for each of %d passages, are %d", len(p.leaves), len(p.vectors))
+	}
 	return nil
 }
 

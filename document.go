@@ -86,6 +86,10 @@ type Document struct {
 	IfExists IfExists
 	// Embed says when the document's passages get their vectors. Defaults to [EmbedNow].
 	Embed Embed
+	// Vectors are the passages' vectors for whoever has them already, one for each passage in order; a text of one passage has one.
+	// They must be of the model whose generation is active, and are stored in the same transaction, so nobody is asked for them.
+	// A passage that stays as it was keeps the vector it has. Nil means that the embedder makes them.
+	Vectors [][]float32
 }
 
 // Embed says when passages get their vectors.

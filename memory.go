@@ -124,6 +124,7 @@ type shared struct {
 	config   Config
 	analyzer *analysis.Analyzer
 	workers  chan struct{} // bounds the goroutines that analyse
+	scratch  sync.Pool     // of *[]analysis.Token, for one analysis each
 	owners   ownerCache
 	models   models
 	bounds   bounds

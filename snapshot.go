@@ -564,9 +564,7 @@ func (w *writer) restore(n int, r *restored, old *EditDocument) Added {
 	for _, l := range w.embeds[first:] {
 		for _, g := range w.edit.Generations() {
 			if vectors := r.snapshot.Vectors[g.ID]; vectors != nil && vectors[l.position] != nil {
-				v := slices.Clone(vectors[l.position])
-				vec.Settle(v)
-				w.changes.Vectors = append(w.changes.Vectors, LeafVector{Generation: g.ID, Ordinal: l.job.Ordinal, Hash: l.hash, Vector: v})
+				w.bring(g.ID, l, vectors[l.position])
 			}
 		}
 	}

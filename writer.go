@@ -9,8 +9,10 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/llmemory/llmemory/embedding"
 	"github.com/llmemory/llmemory/internal/analysis"
 	"github.com/llmemory/llmemory/internal/postings"
+	"github.com/llmemory/llmemory/internal/vec"
 )
 
 // writer collects what an [Edit] is to change: documents and chunks as they come, the text index at commit.
@@ -95,6 +97,9 @@ func (w *writer) add(n int, p *prepared, old *EditDocument) (Added, error) {
 			return p.result, nil
 		}
 	}
+	if err := w.checkGiven(p); err != nil {
+		return Added{}, err
+	}
 	w.dirty = true
 	record := p.record
 	record.Version = 1
@@ -116,8 +121,37 @@ func (w *writer) add(n int, p *prepared, old *EditDocument) (Added, error) {
 	}
 	w.changes.Documents = append(w.changes.Documents, record)
 	result.Chunks = len(p.leaves)
+	first := len(w.embeds)
 	result.ChunksReused = w.replace(n, p, old, func(ChunkRecord, int) bool { return true })
+	if p.vectors != nil {
+		generation := activeOf(w.edit.Generations()).ID
+		for _, l := range w.embeds[first:] {
+			w.bring(generation, l, p.vectors[l.position])
+		}
+	}
 	return result, nil
+}
+
+// checkGiven checks the vectors that a document brings along.
+func (w *writer) checkGiven(p *prepared) error {
+	if len(p.vectors) == 0 {
+		return nil
+	}
+	g := activeOf(w.edit.Generations())
+	if g == nil {
+		return invalidf("vectors", "cannot be stored before there is a generation for them: configure the embedder of their model, or run llmemory models add")
+	}
+	if err := embedding.Check(p.vectors, len(p.vectors), g.Model.Dimensions); err != nil {
+		return invalidf("vectors", "%v", err)
+	}
+	return nil
+}
+
+// bring plans that a leaf is stored with a vector it has already.
+func (w *writer) bring(generation int64, l embedLeaf, v []float32) {
+	v = slices.Clone(v)
+	vec.Settle(v)
+	w.changes.Vectors = append(w.changes.Vectors, LeafVector{Generation: generation, Ordinal: l.job.Ordinal, Hash: l.hash, Vector: v})
 }
 
 // replace plans that the chunks of a document take the place of those of its present version, if there is one, and returns how many

@@ -1,6 +1,7 @@
 package analysis
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 	"sync"
@@ -197,14 +198,66 @@ type worker struct {
 	text   []byte
 }
 
+// run appends the terms of a part of a text, valid UTF-8. Most of it are words between spaces, which need no segmentation to be found:
+// no word reaches over a space.
 func (w *worker) run(text string) {
 	w.text = append(w.text[:0], text...)
+	rest := 0 // from here on up to the next plain word it is left to the segmenter
+	for at := 0; at < len(w.text); {
+		start := at
+		for at < len(w.text) && !space(w.text[at]) {
+			at++
+		}
+		if word := plain(w.text[start:at]); word != nil {
+			w.segment(w.text[rest:start])
+			w.word(word)
+			rest = at
+		}
+		for at < len(w.text) && space(w.text[at]) {
+			at++
+		}
+	}
+	w.segment(w.text[rest:])
+	if cap(w.text) > 16*partSize {
+		w.text, w.values, w.types = nil, nil, nil
+	}
+}
+
+func space(b byte) bool { return b == ' ' || b == '\t' || b == '\n' || b == '\r' }
+
+// plain returns the word of a field that is nothing but ASCII letters, with punctuation before or behind that is no part of words, and
+// nil for others.
+func plain(field []byte) []byte {
+	for len(field) > 0 && strings.IndexByte("(\"'[", field[0]) >= 0 {
+		field = field[1:]
+	}
+	n := 0
+	for n < len(field) && 'a' <= field[n]|0x20 && field[n]|0x20 <= 'z' {
+		n++
+	}
+	if n == 0 || len(bytes.TrimLeft(field[n:], ".,;:!?)]\"'")) > 0 {
+		return nil
+	}
+	return field[:n]
+}
+
+// segment appends the terms of a piece of the text.
+func (w *worker) segment(text []byte) {
+	if len(bytes.TrimLeft(text, " \t\n\r")) == 0 {
+		return
+	}
 	// The text is valid UTF-8, for which the segmenter knows no errors.
-	values, types, _, _ := segment.SegmentWordsDirect(w.text, w.values[:0], w.types[:0])
-	offset, run := 0, -1 // start of the segment; of a run of characters, or -1
+	values, types, _, _ := segment.SegmentWordsDirect(text, w.values[:0], w.types[:0])
+	offset, start := 0, -1 // of the segment; of a run of characters, or -1
+	flush := func(end int) {
+		if start >= 0 {
+			w.pairs(text[start:end])
+			start = -1
+		}
+	}
 	for i, value := range values {
 		if ascii(value) {
-			run = w.flush(run, offset)
+			flush(offset)
 			if types[i] != segment.None {
 				w.word(value)
 			}
@@ -213,35 +266,32 @@ func (w *worker) run(text string) {
 		}
 		// A segment may mix scripts ("Go언어"); a run of characters may go on
 		// through many segments.
-		start := -1 // of a word inside the segment
+		word := -1 // start of a word inside the segment
 		for p := 0; p < len(value); {
 			r, size := utf8.DecodeRune(value[p:])
-			if dense(r) || run >= 0 && unicode.Is(unicode.M, r) {
-				if start >= 0 {
-					w.word(value[start:p])
-					start = -1
+			if dense(r) || start >= 0 && unicode.Is(unicode.M, r) {
+				if word >= 0 {
+					w.word(value[word:p])
+					word = -1
 				}
-				if run < 0 {
-					run = offset + p
+				if start < 0 {
+					start = offset + p
 				}
 			} else {
-				run = w.flush(run, offset+p)
-				if start < 0 && types[i] != segment.None {
-					start = p
+				flush(offset + p)
+				if word < 0 && types[i] != segment.None {
+					word = p
 				}
 			}
 			p += size
 		}
-		if start >= 0 {
-			w.word(value[start:])
+		if word >= 0 {
+			w.word(value[word:])
 		}
 		offset += len(value)
 	}
-	w.flush(run, offset)
+	flush(offset)
 	w.values, w.types = values, types
-	if cap(w.text) > 16*partSize {
-		w.text, w.values, w.types = nil, nil, nil
-	}
 }
 
 // partSize is how much text is analysed at a time, so that long texts need
@@ -257,15 +307,6 @@ func partEnd(text string) int {
 		return partSize + i
 	}
 	return len(text)
-}
-
-// flush appends the pairs of a run of characters, if there is one, and returns
-// -1: there is none any more.
-func (w *worker) flush(start, end int) int {
-	if start >= 0 {
-		w.pairs(w.text[start:end])
-	}
-	return -1
 }
 
 func ascii(b []byte) bool {

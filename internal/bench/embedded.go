@@ -260,8 +260,8 @@ func child(ctx context.Context, in io.Reader, out io.Writer) error {
 		defer f.Close()
 		lines := bufio.NewScanner(f)
 		for lines.Scan() && len(documents) < o.Documents {
-			embedder.put(lines.Text(), list[len(documents)])
-			documents = append(documents, llmemory.Document{Key: fmt.Sprint(len(documents)), Language: "en", Content: lines.Text()})
+			documents = append(documents, llmemory.Document{Key: fmt.Sprint(len(documents)), Language: "en", Content: lines.Text(),
+				Vectors: [][]float32{list[len(documents)]}})
 		}
 		if err := lines.Err(); err != nil {
 			return err

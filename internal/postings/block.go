@@ -256,6 +256,14 @@ type encoder struct {
 	skips     []byte // an entry for each run but the present one
 	runBytes  int    // size of postings when the run began
 	runLast   uint64 // last at that time
+	here      uint32 // tokens of the document that is being added
+	place     int    // of the last of them
+}
+
+// position appends a position of the last posting; positions of a posting ascend.
+func (e *encoder) position(place int) {
+	e.positions = binary.AppendUvarint(e.positions, uint64(place-e.place))
+	e.place = place
 }
 
 // posting appends a posting; the caller appends its positions.

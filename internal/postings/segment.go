@@ -27,12 +27,13 @@ type Doc struct {
 
 // A Builder makes a segment. The zero Builder is empty and ready to use.
 type Builder struct {
-	docs   int
-	low    uint64
-	high   uint64
-	terms  map[string]*encoder
-	bytes  int
-	places []Token // of the document being added
+	docs  int
+	low   uint64
+	high  uint64
+	terms map[string]*encoder
+	bytes int
+	// Of the document being added: the encoders of its tokens, and each encoder once.
+	of, touched []*encoder
 }
 
 // Len is the number of documents that were added.
@@ -43,7 +44,7 @@ func (b *Builder) Bytes() int { return b.bytes }
 
 // termBytes is about what a term costs a builder beside its postings: the
 // encoder, its place in the map, and what allocations are rounded up by.
-const termBytes = 208
+const termBytes = 224
 
 // Add adds a document. Ordinals must ascend from call to call. A document with
 // no tokens is known by its ordinal alone. It returns an error, and adds
@@ -68,29 +69,36 @@ func (b *Builder) Add(d Doc) error {
 	b.high = d.Ordinal + 1
 	b.docs++
 
-	b.places = append(b.places[:0], d.Tokens...)
-	slices.SortFunc(b.places, func(x, y Token) int {
-		return cmp.Or(strings.Compare(x.Term, y.Term), cmp.Compare(x.Position, y.Position))
-	})
-	for rest := b.places; len(rest) > 0; {
-		n := 1
-		for n < len(rest) && rest[n].Term == rest[0].Term {
-			n++
-		}
-		e := b.terms[rest[0].Term]
+	b.of, b.touched = b.of[:0], b.touched[:0]
+	ordered := true // for each term
+	for _, t := range d.Tokens {
+		e := b.terms[t.Term]
 		if e == nil {
 			e = new(encoder)
-			b.terms[strings.Clone(rest[0].Term)] = e
-			b.bytes += termBytes + len(rest[0].Term)
+			b.terms[strings.Clone(t.Term)] = e
+			b.bytes += termBytes + len(t.Term)
 		}
-		b.bytes += n + 4 // most numbers are a byte or two
-		e.posting(posting{ordinal: d.Ordinal - b.low, tf: uint32(n), length: uint32(d.Length)})
-		previous := 0
-		for _, t := range rest[:n] {
-			e.positions = binary.AppendUvarint(e.positions, uint64(t.Position-previous))
-			previous = t.Position
+		if e.here == 0 {
+			b.touched = append(b.touched, e)
+			e.place = 0
 		}
-		rest = rest[n:]
+		ordered = ordered && t.Position >= e.place
+		e.here, e.place = e.here+1, t.Position
+		b.of = append(b.of, e)
+	}
+	for _, e := range b.touched {
+		b.bytes += int(e.here) + 4 // most numbers are a byte or two
+		e.posting(posting{ordinal: d.Ordinal - b.low, tf: e.here, length: uint32(d.Length)})
+		e.here, e.place = 0, 0
+	}
+	if ordered {
+		for i, e := range b.of {
+			e.position(d.Tokens[i].Position)
+		}
+		return nil
+	}
+	for _, t := range slices.SortedStableFunc(slices.Values(d.Tokens), func(x, y Token) int { return cmp.Compare(x.Position, y.Position) }) {
+		b.terms[t.Term].position(t.Position)
 	}
 	return nil
 }

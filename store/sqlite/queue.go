@@ -56,11 +56,13 @@ func (e *edit) vectorsOf(c *conn, g llmemory.Generation, x llmemory.Changes, out
 	} else {
 		return nil
 	}
+	brought := map[uint64]bool{}
 	for _, v := range x.Vectors {
 		if v.Generation == g.ID {
 			if err := set.put(v.Ordinal, v.Hash, v.Vector); err != nil {
 				return err
 			}
+			brought[v.Ordinal] = true
 		}
 	}
 	now := micros(time.Now())
@@ -69,6 +71,9 @@ func (e *edit) vectorsOf(c *conn, g llmemory.Generation, x llmemory.Changes, out
 		due, token = now+x.Lease.Duration.Microseconds(), uuid(x.Lease.Token)
 	}
 	for _, l := range x.Queue {
+		if brought[l.Ordinal] {
+			continue
+		}
 		v, err := set.known(l.Hash)
 		if err == nil && v != nil {
 			err = set.put(l.Ordinal, l.Hash, v)

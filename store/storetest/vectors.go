@@ -27,6 +27,7 @@ func (s *suite) vectorCases() []testCase {
 		{name: "Retire", run: s.testRetire},
 		{name: "Switch", run: s.testSwitch},
 		{name: "AddNow", run: s.testAddNow},
+		{name: "AddGiven", run: s.testAddGiven},
 		{name: "AddFails", run: s.testAddFails},
 		{name: "AddLaterAndNever", run: s.testAddLaterAndNever},
 		{name: "PaidOnce", run: s.testPaidOnce},
@@ -386,6 +387,83 @@ func (s *suite) testAddNow(t *testing.T) {
 	}
 	if _, err := o.Add(t.Context(), llmemory.Document{Content: "x", Embed: "soon"}); !errors.Is(err, llmemory.ErrInvalid) {
 		t.Errorf("an unknown Embed: %v", err)
+	}
+}
+
+// testAddGiven adds documents that bring their vectors along.
+func (s *suite) testAddGiven(t *testing.T) {
+	a, b := newWords("a", 16), newWords("b", 24)
+	m := s.fresh(t, a, b)
+	o, other := m.Owner("o"), m.Owner("other")
+	given := func(of ...string) (out [][]float32) {
+		for _, text := range of {
+			out = append(out, a.vector(text))
+		}
+		return out
+	}
+	// What is given need not be what the embedder would make of the text: that is how to tell where it came from.
+	first := llmemory.Document{Key: "k", Language: "en", Content: join("alpha", "beta"), Vectors: given("sun", "moon")}
+	if added := add(t, o, first); added.Embedded != 2 || added.Pending != 0 || added.EmbedErr != nil {
+		t.Errorf("with vectors: %+v", added)
+	}
+	if got := texts(nearest(t, o, "moon", llmemory.SearchOptions{Limit: 1})); !slices.Equal(got, []string{"beta"}) {
+		t.Errorf("nearest to what was given for beta: %q", got)
+	}
+	if got := nearest(t, other, "moon", llmemory.SearchOptions{}); len(got) != 0 {
+		t.Errorf("another owner finds %v", got)
+	}
+	// A passage that stays keeps its vector; the same text under another owner is another passage.
+	first.Content, first.Vectors = join("alpha", "gamma"), given("star", "cloud")
+	if added := add(t, o, first); added.Embedded != 1 || added.ChunksReused != 1 {
+		t.Errorf("changed: %+v", added)
+	}
+	for query, want := range map[string]string{"sun": "alpha", "cloud": "gamma"} {
+		if got := texts(nearest(t, o, query, llmemory.SearchOptions{Limit: 1})); !slices.Equal(got, []string{want}) {
+			t.Errorf("nearest to %s: %q", query, got)
+		}
+	}
+	many := addMany(t, o, []llmemory.Document{
+		{Key: "later", Language: "en", Content: "delta", Embed: llmemory.EmbedLater, Vectors: given("rain")},
+		{Key: "asked", Language: "en", Content: "epsilon"},
+	})
+	if many[0].Embedded != 1 || many[0].Pending != 0 || many[1].Embedded != 1 {
+		t.Errorf("two of a call: %+v", many)
+	}
+	if got := a.asked(); !slices.Equal(got, []string{"epsilon"}) {
+		t.Errorf("the embedder was asked for %q", got)
+	}
+	// Of other generations they say nothing.
+	must(m.AddGeneration(t.Context(), b, ""))(t)
+	work(t, m)
+	b.asked()
+	add(t, o, llmemory.Document{Key: "both", Language: "en", Content: "zeta", Vectors: given("wind")})
+	work(t, m)
+	if got := b.asked(); !slices.Equal(got, []string{"zeta"}) {
+		t.Errorf("the embedder of the other generation was asked for %q", got)
+	}
+	nan := a.vector("x")
+	nan[3] = float32(math.NaN())
+	for what, d := range map[string]llmemory.Document{
+		"one for two":   {Content: join("one", "two"), Vectors: given("one")},
+		"none for one":  {Content: "one", Vectors: [][]float32{}},
+		"of two models": {Content: "one", Vectors: [][]float32{b.vector("one")}},
+		"not a number":  {Content: "one", Vectors: [][]float32{nan}},
+		"zeros":         {Content: "one", Vectors: [][]float32{make([]float32, 16)}},
+		"unwanted":      {Content: "one", Vectors: given("one"), Embed: llmemory.EmbedNever},
+	} {
+		d.Key, d.Language = what, "en"
+		var invalid *llmemory.InvalidError
+		if _, err := o.Add(t.Context(), d); !errors.As(err, &invalid) || invalid.Field != "vectors" {
+			t.Errorf("%s: %v", what, err)
+		}
+		if list := must(o.List(t.Context(), nil))(t); slices.ContainsFunc(list.Documents,
+			func(d llmemory.StoredDocument) bool { return d.Key == what }) {
+			t.Errorf("%s: is stored", what)
+		}
+	}
+	bare := must(llmemory.New(s.open(t), &llmemory.Config{Chunker: paragraphs()}))(t)
+	if _, err := bare.Owner("o").Add(t.Context(), llmemory.Document{Content: "one", Vectors: given("one")}); !errors.Is(err, llmemory.ErrInvalid) {
+		t.Errorf("without a generation: %v", err)
 	}
 }
 
