@@ -15,8 +15,10 @@ import (
 	"strings"
 
 	"github.com/llmemory/llmemory/extract"
+	"github.com/llmemory/llmemory/extract/data"
 	"github.com/llmemory/llmemory/extract/html"
 	"github.com/llmemory/llmemory/extract/mail"
+	"github.com/llmemory/llmemory/extract/notebook"
 	"github.com/llmemory/llmemory/extract/text"
 )
 
@@ -37,6 +39,12 @@ func (x Extractor) builtin(format string) extract.Extractor {
 	switch format {
 	case "text", "markdown", "code", "csv", "tsv", "yaml":
 		return text.Extractor{Format: format}
+	case "json", "jsonl":
+		return data.JSON{Lines: format == "jsonl"}
+	case "xml":
+		return data.XML{}
+	case "notebook":
+		return notebook.Extractor{}
 	case "email", "mbox":
 		return mail.Extractor{HTML: html.Extractor{Whole: true}}
 	}

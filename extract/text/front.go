@@ -3,9 +3,9 @@ package text
 import (
 	"regexp"
 	"strings"
-	"time"
 
 	"github.com/llmemory/llmemory/extract"
+	"github.com/llmemory/llmemory/internal/docmeta"
 )
 
 // frontMatter reads what a Markdown file says of itself in YAML between lines of "---", or in TOML between lines of "+++". It stays in
@@ -76,11 +76,9 @@ func set(t *extract.Text, key, value string, item bool) {
 		}
 		t.Author = value
 	case "lang", "language", "locale":
-		if l := strings.ToLower(value); len(l) >= 2 && (len(l) == 2 || l[2] == '-' || l[2] == '_') {
-			t.Language = l[:2]
-		}
+		t.Language = docmeta.Language(value)
 	case "date", "published", "updated", "revdate", "last_modified_at", "lastmod":
-		if d, ok := parseDate(value); ok && (t.Date.IsZero() || key == "date") {
+		if d := docmeta.Date(value); !d.IsZero() && (t.Date.IsZero() || key == "date") {
 			t.Date = d
 		}
 	}
@@ -107,19 +105,6 @@ func scalar(s string) string {
 		s = s[:i]
 	}
 	return strings.TrimSpace(s)
-}
-
-// parseDate reads a date as people write it in such places, in UTC where it names no zone.
-func parseDate(s string) (time.Time, bool) {
-	for _, layout := range []string{
-		time.RFC3339Nano, "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05 -0700", "2006-01-02T15:04:05", "2006-01-02 15:04:05",
-		"2006-01-02 15:04", "2006-01-02", "2006/01/02", "2 January 2006", "January 2, 2006", "2 Jan 2006", "Jan 2, 2006", time.RFC1123Z, time.RFC1123,
-	} {
-		if d, err := time.Parse(layout, s); err == nil && d.Year() > 0 && d.Year() < 10000 {
-			return d, true
-		}
-	}
-	return time.Time{}, false
 }
 
 // firstHeading returns the first heading of the highest level of Markdown if it comes before any other text of weight, without mark-up.

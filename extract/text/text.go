@@ -6,16 +6,11 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"mime"
 	"regexp"
 	"strings"
 
 	"github.com/llmemory/llmemory/extract"
-	"github.com/llmemory/llmemory/internal/charset"
 )
-
-// DefaultMaxBytes is how much is read at most where the input sets no limit to its text.
-const DefaultMaxBytes = 64 << 20
 
 // Extractor reads text. Its zero value is ready.
 //
@@ -31,11 +26,11 @@ type Extractor struct {
 
 // Extract implements [extract.Extractor].
 func (x Extractor) Extract(ctx context.Context, in extract.Input) (extract.Text, error) {
-	decoded, err := Decode(ctx, in)
+	content, warnings, err := in.ReadText(ctx, nil)
 	if err != nil {
 		return extract.Text{}, err
 	}
-	t := extract.Text{Content: decoded.Text, Warnings: decoded.Warnings()}
+	t := extract.Text{Content: content, Warnings: warnings}
 	format := x.Format
 	if format == "" {
 		if format, _ = extract.TypeByName(in.Name); format == "unknown" {
@@ -70,33 +65,10 @@ func (x Extractor) Extract(ctx context.Context, in extract.Input) (extract.Text,
 	default:
 		return extract.Text{}, fmt.Errorf("%w: %q is no format of text", extract.ErrUnsupported, format)
 	}
+	if in.Type != "" {
+		t.Type = in.Type
+	}
 	return t, nil
-}
-
-// Decode reads an input to its end and makes UTF-8 of it, within the limits of the input. A charset in Input.Media is respected.
-func Decode(ctx context.Context, in extract.Input) (charset.Result, error) {
-	limit := int64(DefaultMaxBytes)
-	if in.MaxBytes > 0 {
-		limit = 4*int64(in.MaxBytes) + 4 // UTF-32 takes four times the bytes of UTF-8
-	}
-	src, err := in.Open(ctx, limit)
-	if err != nil {
-		return charset.Result{}, err
-	}
-	defer func() { _ = src.Close() }() // nothing that was written can be lost
-	raw, err := src.Bytes()
-	if err != nil {
-		return charset.Result{}, err
-	}
-	_, params, _ := mime.ParseMediaType(in.Media) // what cannot be parsed declares nothing
-	r, err := charset.Decode(raw, params["charset"])
-	if err != nil {
-		return charset.Result{}, err
-	}
-	if in.MaxBytes > 0 && len(r.Text) > in.MaxBytes {
-		return charset.Result{}, fmt.Errorf("%w: must be at most %d bytes of text", extract.ErrTooLarge, in.MaxBytes)
-	}
-	return r, nil
 }
 
 var cplusplus = regexp.MustCompile(`(?m)^\s*(class \w+|namespace[ {]|template\s*<|public:|using namespace)`)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
+	"unsafe"
 
 	"golang.org/x/text/encoding"
 	"golang.org/x/text/encoding/charmap"
@@ -37,7 +38,8 @@ func (r Result) Warnings() []string {
 }
 
 // Decode makes a text of bytes. The declared charset may be empty or wrong; a byte order mark goes before it, and so does UTF-8 where
-// the bytes are nothing else. Bytes that are no text in any encoding are refused with fault.Unsupported.
+// the bytes are nothing else. Bytes that are no text in any encoding are refused with fault.Unsupported. The text may share the memory
+// of b, which must not be changed any more.
 func Decode(b []byte, declared string) (Result, error) {
 	for _, m := range marks {
 		if rest, ok := bytes.CutPrefix(b, []byte(m.mark)); ok {
@@ -59,7 +61,7 @@ func Decode(b []byte, declared string) (Result, error) {
 		if r, ok := decode(b, enc, name); ok && r.Mended == 0 && several(name) && !ascii(b) {
 			return r, nil
 		}
-		return Result{Text: string(b), Charset: "utf-8"}, nil
+		return Result{Text: unsafe.String(unsafe.SliceData(b), len(b)), Charset: "utf-8"}, nil
 	}
 	if shifts(b) && !several(name) {
 		jis, usual := Lookup("iso-2022-jp")
@@ -280,7 +282,7 @@ func finish(b []byte, name string, decoded bool) Result {
 		r.Mended = bytes.Count(b, []byte("\uFFFD"))
 	}
 	if utf8.Valid(b) {
-		r.Text = string(b)
+		r.Text = unsafe.String(unsafe.SliceData(b), len(b))
 		return r
 	}
 	var s strings.Builder
