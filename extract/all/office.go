@@ -2,6 +2,7 @@ package all
 
 import (
 	"github.com/llmemory/llmemory/extract"
+	"github.com/llmemory/llmemory/extract/docx"
 	"github.com/llmemory/llmemory/extract/html"
 	"github.com/llmemory/llmemory/extract/rtf"
 )
@@ -9,6 +10,8 @@ import (
 // office returns our own extractor of a format of office programs, pages or books, or nil.
 func office(format string) extract.Extractor {
 	switch format {
+	case "docx":
+		return docx.Extractor{}
 	case "html":
 		return html.Extractor{}
 	case "rtf":

@@ -338,11 +338,11 @@ func (c *converter) inline(b *strings.Builder, n *html.Node) {
 	case atom.Sup:
 		var inner strings.Builder
 		c.inlines(&inner, n)
-		s := strings.TrimSpace(inner.String())
-		if s != "" && len(s) <= 4 && strings.Trim(s, "0123456789+-−n") == "" && endsInWord(b.String()) && !has(n, atom.A) {
-			b.WriteByte('^') // 10<sup>6</sup> is not 106
+		s := inner.String()
+		if !has(n, atom.A) {
+			s = mdtext.Superscript(b.String(), s)
 		}
-		b.WriteString(inner.String())
+		b.WriteString(s)
 	case atom.Rt:
 		var inner strings.Builder
 		c.inlines(&inner, n)
@@ -364,11 +364,6 @@ func (c *converter) inline(b *strings.Builder, n *html.Node) {
 		}
 		c.inlines(b, n)
 	}
-}
-
-func endsInWord(s string) bool {
-	r := []rune(s[max(0, len(s)-4):])
-	return len(r) > 0 && (unicode.IsLetter(r[len(r)-1]) || unicode.IsDigit(r[len(r)-1]) || r[len(r)-1] == ')')
 }
 
 // inlines adds what stands in an element, blocks in it parted by spaces.

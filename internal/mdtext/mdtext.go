@@ -8,6 +8,7 @@ package mdtext
 import (
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // maxDepth is how deep containers nest; deeper ones are written at this depth.
@@ -306,6 +307,16 @@ func destination(target string) string {
 		}
 	}
 	return b.String()
+}
+
+// Superscript returns what stands for s, written high, after the text before: 10 and 6 are not 106. Marks of notes stay as they are.
+func Superscript(before, s string) string {
+	trimmed := strings.TrimSpace(s)
+	last, _ := utf8.DecodeLastRuneInString(before)
+	if trimmed == "" || len(trimmed) > 4 || strings.Trim(trimmed, "0123456789+-−n") != "" || !unicode.IsLetter(last) && !unicode.IsDigit(last) && last != ')' {
+		return s
+	}
+	return "^" + s
 }
 
 // OneLine returns text with each run of white space, line ends included, as one space, and none at the ends.

@@ -1,0 +1,585 @@
+package docx
+
+import (
+	"strings"
+	"unicode"
+
+	"github.com/llmemory/llmemory/internal/mdtext"
+	"github.com/llmemory/llmemory/internal/ooxml"
+	"github.com/llmemory/llmemory/internal/xmlwalk"
+)
+
+// output takes the blocks of a story.
+type output interface {
+	Heading(level int, text string)
+	Item(depth int, mark, text string)
+	Paragraph(text string)
+	Table(t *mdtext.Table)
+}
+
+// lines is the output for a text within another one: of a note, a cell, a text box.
+type lines struct{ list []string }
+
+func (l *lines) add(text string) {
+	if text = strings.TrimSpace(text); text != "" {
+		l.list = append(l.list, text)
+	}
+}
+
+func (l *lines) Heading(_ int, text string) { l.add(text) }
+func (l *lines) Paragraph(text string)      { l.add(text) }
+func (l *lines) Table(t *mdtext.Table)      { l.add(t.Inline()) }
+
+func (l *lines) Item(_ int, mark, text string) {
+	if mark == "-" {
+		mark = "•"
+	}
+	if strings.TrimSpace(text) != "" {
+		l.add(mark + " " + text)
+	}
+}
+
+func (l *lines) String() string { return strings.Join(l.list, "\n") }
+
+// story is a text of its own: the body, a note, a cell.
+type story struct {
+	*document
+	targets map[string]string // of links, by relationship
+	out     output
+	carry   string // of a paragraph whose end was deleted
+}
+
+// inside is a story within this one.
+func (s *story) inside(out output) *story {
+	return &story{document: s.document, targets: s.targets, out: out}
+}
+
+// blocks reads paragraphs and tables.
+func (s *story) blocks(r *xmlwalk.Reader) error {
+	err := r.Each(func(e xmlwalk.Element) error { return s.block(r, e) })
+	s.rest()
+	return err
+}
+
+// rest writes what is left of a paragraph whose end was deleted and that no other one follows.
+func (s *story) rest() {
+	if s.carry != "" {
+		s.out.Paragraph(s.carry)
+		s.carry = ""
+	}
+}
+
+func (s *story) block(r *xmlwalk.Reader, e xmlwalk.Element) error {
+	switch e.Tag {
+	case "w:p":
+		return s.paragraph(r)
+	case "w:tbl":
+		s.rest()
+		return s.table(r)
+	case "w:sdt":
+		return s.control(r, func() error { return s.blocks(r) })
+	case "w:customXml", "w:ins", "w:moveTo", "w:smartTag":
+		return s.blocks(r)
+	case "m:oMathPara", "m:oMath":
+		text, err := ooxml.Math(r)
+		s.out.Paragraph(text)
+		return err
+	}
+	return nil
+}
+
+// control reads what is in a content control, unless it is a table of contents.
+func (s *story) control(r *xmlwalk.Reader, content func() error) error {
+	toc := false
+	return r.Each(func(e xmlwalk.Element) error {
+		switch e.Tag {
+		case "w:sdtPr":
+			return r.Each(func(p xmlwalk.Element) error {
+				if p.Tag != "w:docPartObj" {
+					return nil
+				}
+				return r.Each(func(g xmlwalk.Element) error {
+					toc = toc || g.Tag == "w:docPartGallery" && g.Get("val") == "Table of Contents"
+					return nil
+				})
+			})
+		case "w:sdtContent":
+			if !toc {
+				return content()
+			}
+		}
+		return nil
+	})
+}
+
+// paragraph is one that is being read.
+type paragraph struct {
+	*story
+	text    []byte
+	style   string
+	outline int
+	num     string
+	level   int
+	merged  bool // its end was deleted: it goes on with the next
+	boxes   []*lines
+	fields  []field
+}
+
+type field struct {
+	instruction []byte
+	result      bool
+	start       int
+}
+
+func (s *story) paragraph(r *xmlwalk.Reader) error {
+	p := &paragraph{story: s, style: s.standard, outline: -1, level: -1}
+	p.text = append(p.text, s.carry...)
+	s.carry = ""
+	if err := r.Each(func(e xmlwalk.Element) error {
+		if e.Tag == "w:pPr" {
+			return p.properties(r)
+		}
+		return p.inline(r, e)
+	}); err != nil {
+		return err
+	}
+	if p.merged && len(p.boxes) == 0 {
+		s.carry = string(p.text)
+		return nil
+	}
+	p.end()
+	return nil
+}
+
+func (p *paragraph) properties(r *xmlwalk.Reader) error {
+	return r.Each(func(e xmlwalk.Element) error {
+		switch e.Tag {
+		case "w:pStyle":
+			p.style = e.Get("val")
+		case "w:outlineLvl":
+			p.outline = atoi(e.Get("val"), -1)
+		case "w:numPr":
+			return r.Each(func(n xmlwalk.Element) error {
+				switch n.Tag {
+				case "w:numId":
+					p.num = n.Get("val")
+				case "w:ilvl":
+					p.level = atoi(n.Get("val"), 0)
+				}
+				return nil
+			})
+		case "w:rPr":
+			return r.Each(func(c xmlwalk.Element) error {
+				p.merged = p.merged || c.Tag == "w:del" || c.Tag == "w:moveFrom"
+				return nil
+			})
+		}
+		return nil
+	})
+}
+
+// end writes the paragraph.
+func (p *paragraph) end() {
+	outline, num, level, named, toc := p.outline, p.num, p.level, 0, false
+	p.inherited(p.style, func(s *style) bool {
+		if outline < 0 {
+			outline = s.outline
+		}
+		if num == "" {
+			num = s.num
+		}
+		if level < 0 {
+			level = s.level
+		}
+		rest, ok := strings.CutPrefix(s.name, "heading ")
+		switch {
+		case ok && named == 0:
+			named = atoi(rest, 0)
+		case s.name == "title" && named == 0:
+			named = 1
+		case strings.HasPrefix(s.name, "toc ") && s.name != "toc heading":
+			toc = true
+		}
+		return false
+	})
+	text := strings.TrimFunc(string(p.text), unicode.IsSpace)
+	if outline < 0 || outline > 9 {
+		outline = named - 1
+	}
+	mark := ""
+	if num != "" && num != "0" && text != "" {
+		mark = p.numbering.next(num, max(0, level), p.styles)
+	}
+	switch {
+	case text == "" || toc:
+	case outline >= 0 && outline < 9:
+		if mark != "" && mark != "-" {
+			text = mark + " " + text
+		}
+		p.out.Heading(outline+1, text)
+	case num != "" && num != "0" && mark != "":
+		p.out.Item(max(0, level), mark, text)
+	default:
+		p.out.Paragraph(text)
+	}
+	for _, box := range p.boxes {
+		for _, line := range box.list {
+			p.out.Paragraph(line)
+		}
+	}
+}
+
+func (p *paragraph) put(s string) {
+	if !p.silent() {
+		p.text = append(p.text, s...)
+	}
+}
+
+// silent tells whether the text at hand is the instruction of a field, or the result of one that is no text: a page number.
+func (p *paragraph) silent() bool {
+	for i := range p.fields {
+		f := &p.fields[i]
+		if !f.result {
+			return true
+		}
+		switch word := strings.Fields(string(f.instruction)); {
+		case len(word) == 0:
+		case word[0] == "PAGE", word[0] == "NUMPAGES", word[0] == "SECTIONPAGES", word[0] == "PAGEREF":
+			return true
+		}
+	}
+	return false
+}
+
+// inline reads an element of a paragraph.
+func (p *paragraph) inline(r *xmlwalk.Reader, e xmlwalk.Element) error {
+	each := func() error { return r.Each(func(c xmlwalk.Element) error { return p.inline(r, c) }) }
+	switch e.Tag {
+	case "w:r":
+		return p.run(r)
+	case "w:hyperlink":
+		start := len(p.text)
+		if err := each(); err != nil {
+			return err
+		}
+		p.link(start, p.targets[e.Get("r:id")])
+	case "w:fldSimple":
+		p.fields = append(p.fields, field{instruction: []byte(e.Get("instr")), result: true, start: len(p.text)})
+		if err := each(); err != nil {
+			return err
+		}
+		p.endField()
+	case "w:sdt":
+		return p.control(r, each)
+	case "w:ins", "w:moveTo", "w:smartTag", "w:customXml", "w:dir", "w:bdo":
+		return each()
+	case "m:oMath", "m:oMathPara":
+		text, err := ooxml.Math(r)
+		p.put(text)
+		return err
+	}
+	return nil
+}
+
+// link makes a link of the text from start on.
+func (p *paragraph) link(start int, target string) {
+	if target != "" && start <= len(p.text) {
+		shown := mdtext.Link(string(p.text[start:]), target)
+		p.text = append(p.text[:start], shown...)
+	}
+}
+
+func (p *paragraph) endField() {
+	if len(p.fields) == 0 {
+		return
+	}
+	f := p.fields[len(p.fields)-1]
+	p.fields = p.fields[:len(p.fields)-1]
+	if f.result {
+		p.link(f.start, hyperlink(string(f.instruction)))
+	}
+}
+
+// hyperlink returns the target of a field that is a link to elsewhere.
+func hyperlink(instruction string) string {
+	rest, ok := strings.CutPrefix(strings.TrimSpace(instruction), "HYPERLINK")
+	if !ok {
+		return ""
+	}
+	if rest = strings.TrimSpace(rest); strings.HasPrefix(rest, `"`) {
+		target, _, _ := strings.Cut(rest[1:], `"`)
+		return target
+	}
+	if target, _, _ := strings.Cut(rest, " "); !strings.HasPrefix(target, `\`) {
+		return target
+	}
+	return ""
+}
+
+// run reads a run of characters.
+func (p *paragraph) run(r *xmlwalk.Reader) error {
+	hidden, high, rtl := false, false, false
+	lang := p.lang
+	return r.Each(func(e xmlwalk.Element) error {
+		if e.Tag == "w:rPr" {
+			return r.Each(func(c xmlwalk.Element) error {
+				switch c.Tag {
+				case "w:vanish":
+					hidden = on(c)
+				case "w:rStyle":
+					p.inherited(c.Get("val"), func(s *style) bool {
+						hidden = hidden || s.hidden
+						return hidden
+					})
+				case "w:vertAlign":
+					high = c.Get("val") == "superscript"
+				case "w:rtl":
+					rtl = on(c)
+				case "w:lang":
+					for i, key := range []string{"val", "eastAsia", "bidi"} {
+						if v := c.Get(key); v != "" {
+							lang[i] = v
+						}
+					}
+				}
+				return nil
+			})
+		}
+		if hidden {
+			return nil
+		}
+		switch e.Tag {
+		case "w:t":
+			s, err := r.Text(16 << 20)
+			p.speak(s, lang, rtl)
+			if high {
+				s = mdtext.Superscript(string(p.text[max(0, len(p.text)-8):]), s)
+			}
+			p.put(s)
+			return err
+		case "w:instrText":
+			if n := len(p.fields); n > 0 && !p.fields[n-1].result {
+				s, err := r.Text(4096)
+				p.fields[n-1].instruction = append(p.fields[n-1].instruction, s...)
+				return err
+			}
+		case "w:fldChar":
+			switch e.Get("fldCharType") {
+			case "begin":
+				if len(p.fields) < 100 {
+					p.fields = append(p.fields, field{start: len(p.text)})
+				}
+			case "separate":
+				if n := len(p.fields); n > 0 {
+					p.fields[n-1].result, p.fields[n-1].start = true, len(p.text)
+				}
+			case "end":
+				p.endField()
+			}
+		case "w:tab", "w:ptab":
+			p.put(" ")
+		case "w:br", "w:cr":
+			p.put("\n")
+		case "w:noBreakHyphen":
+			p.put("-")
+		case "w:sym":
+			p.put(symbol(e))
+		case "w:footnoteReference":
+			p.put(p.ref("footnote", e.Get("w:id")))
+		case "w:endnoteReference":
+			p.put(p.ref("endnote", e.Get("w:id")))
+		case "w:commentReference":
+			p.put(p.ref("comment", e.Get("w:id")))
+		case "w:ruby":
+			return r.Each(func(c xmlwalk.Element) error {
+				var ruby *paragraph
+				if c.Tag == "w:rt" || c.Tag == "w:rubyBase" {
+					ruby = &paragraph{story: p.inside(&lines{})}
+					if err := r.Each(func(x xmlwalk.Element) error { return ruby.inline(r, x) }); err != nil {
+						return err
+					}
+				}
+				switch c.Tag {
+				case "w:rt":
+					p.put("(" + string(ruby.text) + ")")
+				case "w:rubyBase":
+					// The base follows its reading in the file.
+					n := strings.LastIndexByte(string(p.text), '(')
+					if n >= 0 && strings.HasSuffix(string(p.text), ")") {
+						p.text = append(p.text[:n], string(ruby.text)+string(p.text[n:])...)
+					} else {
+						p.put(string(ruby.text))
+					}
+				}
+				return nil
+			})
+		case "w:drawing", "w:pict", "w:object":
+			return p.drawing(r)
+		}
+		return nil
+	})
+}
+
+// symbol returns a character of a symbol font, as far as it is text.
+func symbol(e xmlwalk.Element) string {
+	var n rune
+	for _, c := range strings.ToLower(e.Get("char")) {
+		switch {
+		case c >= '0' && c <= '9':
+			n = n<<4 | (c - '0')
+		case c >= 'a' && c <= 'f':
+			n = n<<4 | (c - 'a' + 10)
+		default:
+			return ""
+		}
+		if n > 0xffff {
+			return ""
+		}
+	}
+	if n >= 0xe000 && n <= 0xf8ff {
+		if strings.HasPrefix(e.Get("font"), "Wingdings") {
+			return map[rune]string{0xf0fc: "✓", 0xf0fb: "✗", 0xf0fe: "☑", 0xf0a8: "☐", 0xf06f: "☐", 0xf078: "☒", 0xf0e0: "→", 0xf0df: "←"}[n]
+		}
+		return map[rune]string{0xf0b7: "•", 0xf0ae: "→", 0xf0b0: "°", 0xf0b1: "±", 0xf0a3: "≤", 0xf0b3: "≥", 0xf0b9: "≠", 0xf06d: "μ", 0xf070: "π", 0xf061: "α", 0xf062: "β"}[n]
+	}
+	if n < 0x20 || n >= 0xd800 && n < 0xe000 {
+		return ""
+	}
+	return string(n)
+}
+
+// speak counts letters for the language that they are in.
+func (p *paragraph) speak(s string, lang [3]string, rtl bool) {
+	for _, r := range s {
+		if !unicode.IsLetter(r) {
+			continue
+		}
+		switch {
+		case rtl || unicode.In(r, unicode.Hebrew, unicode.Arabic):
+			p.langs[lang[2]] += len(s)
+		case unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Hangul):
+			p.langs[lang[1]] += len(s)
+		default:
+			p.langs[lang[0]] += len(s)
+		}
+		return
+	}
+}
+
+// drawing reads a drawing: the alternative text of pictures, text boxes, and the text of diagrams.
+func (p *paragraph) drawing(r *xmlwalk.Reader) error {
+	return r.Each(func(e xmlwalk.Element) error {
+		switch e.Tag {
+		case "w:txbxContent":
+			box := &lines{}
+			p.boxes = append(p.boxes, box)
+			return p.inside(box).blocks(r)
+		case "wp:docPr":
+			if alt := mdtext.OneLine(e.Get("descr")); alt != "" {
+				p.put(alt)
+			}
+			return nil
+		case "dgm:relIds":
+			texts, err := p.pkg.Diagram(p.targets[e.Get("r:dm")])
+			p.boxes = append(p.boxes, &lines{texts})
+			return err
+		case "v:shape", "v:imagedata":
+			if alt := mdtext.OneLine(e.Get("alt")); alt != "" {
+				p.put(alt)
+			}
+		}
+		return p.drawing(r)
+	})
+}
+
+// table reads a table.
+func (s *story) table(r *xmlwalk.Reader) error {
+	t := &mdtext.Table{}
+	err := s.rows(r, t)
+	s.out.Table(t)
+	return err
+}
+
+func (s *story) rows(r *xmlwalk.Reader, t *mdtext.Table) error {
+	return r.Each(func(e xmlwalk.Element) error {
+		switch e.Tag {
+		case "w:tr":
+			var row tableRow
+			if err := s.cells(r, &row); err != nil || row.deleted {
+				return err
+			}
+			t.Row()
+			for range row.before {
+				t.Cell("", 1, 1)
+			}
+			for _, c := range row.cells {
+				t.Cell(c.text, c.span, 1)
+			}
+		case "w:sdt":
+			return s.control(r, func() error { return s.rows(r, t) })
+		case "w:customXml", "w:ins":
+			return s.rows(r, t)
+		}
+		return nil
+	})
+}
+
+type tableRow struct {
+	cells   []tableCell
+	before  int // columns left out before the first
+	deleted bool
+}
+
+type tableCell struct {
+	text string
+	span int
+}
+
+func (s *story) cells(r *xmlwalk.Reader, row *tableRow) error {
+	return r.Each(func(e xmlwalk.Element) error {
+		switch e.Tag {
+		case "w:trPr":
+			return r.Each(func(c xmlwalk.Element) error {
+				switch c.Tag {
+				case "w:del":
+					row.deleted = true
+				case "w:gridBefore":
+					row.before = max(0, min(atoi(c.Get("val"), 0), 1000))
+				}
+				return nil
+			})
+		case "w:tc":
+			l := &lines{}
+			cell := tableCell{span: 1}
+			in, covered := s.inside(l), false
+			if err := r.Each(func(c xmlwalk.Element) error {
+				switch c.Tag {
+				case "w:tcPr":
+					return r.Each(func(x xmlwalk.Element) error {
+						switch x.Tag {
+						case "w:gridSpan":
+							cell.span = atoi(x.Get("val"), 1)
+						case "w:vMerge", "w:hMerge":
+							covered = covered || x.Get("val") != "restart"
+						}
+						return nil
+					})
+				default:
+					return in.block(r, c)
+				}
+			}); err != nil {
+				return err
+			}
+			in.rest()
+			if cell.text = l.String(); covered {
+				cell.text = ""
+			}
+			row.cells = append(row.cells, cell)
+		case "w:sdt":
+			return s.control(r, func() error { return s.cells(r, row) })
+		case "w:customXml":
+			return s.cells(r, row)
+		}
+		return nil
+	})
+}
