@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,8 +18,9 @@ import (
 var update = flag.Bool("update", false, "rewrite the golden files")
 
 // TestGolden cuts the first file of each archive and compares with the second. The comment tells what the case is about; its
-// lines "type: T", "max: N" and "leaf: N" set the document type, the limit and the size aimed at, "line ends: crlf" the
-// ends of lines, "mark: yes" puts a byte order mark first, and "last line end: no" takes the last one away.
+// lines "type: T", "markup: M", "max: N" and "leaf: N" set the document type, the mark-up, the limit and the size aimed at,
+// "page: P" lets a page begin with each line that begins with P, "line ends: crlf" sets the ends of lines, "mark: yes" puts a byte
+// order mark first, and "last line end: no" takes the last one away.
 func TestGolden(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/*.txtar")
@@ -38,7 +40,8 @@ func TestGolden(t *testing.T) {
 			if len(archive.Files) != 2 {
 				t.Fatalf("%d files, want input and want", len(archive.Files))
 			}
-			text, label := string(archive.Files[0].Data), "markdown"
+			text, label, markup := string(archive.Files[0].Data), "markdown", ""
+			var pages []string
 			var h chunk.Hierarchical
 			var size chunk.Size
 			for row := range strings.Lines(string(archive.Comment)) {
@@ -46,6 +49,10 @@ func TestGolden(t *testing.T) {
 				switch key {
 				case "type":
 					label = value
+				case "markup":
+					markup = value
+				case "page":
+					pages = append(pages, value)
 				case "max":
 					fmt.Sscan(value, &h.MaxLeafTokens)
 				case "leaf":
@@ -61,7 +68,15 @@ func TestGolden(t *testing.T) {
 				}
 			}
 			h.Sizes = map[string]chunk.Size{label: size}
-			got := render(text, mustChunk(t, h, text, label))
+			in := chunk.Text{Content: text, Type: label, Markup: markup}
+			at := 0
+			for row := range strings.Lines(text) {
+				if slices.ContainsFunc(pages, func(page string) bool { return strings.HasPrefix(row, page) }) {
+					in.Pages = append(in.Pages, at)
+				}
+				at += len(row)
+			}
+			got := render(text, mustChunkText(t, h, in))
 			if *update {
 				archive.Files[1].Data = []byte(got)
 				if err := os.WriteFile(file, txtar.Format(archive), 0o644); err != nil {

@@ -15,7 +15,7 @@ import (
 )
 
 // version is part of the signature. It goes up with every change that may cut any text differently.
-const version = 2
+const version = 3
 
 // DefaultMaxLeafTokens leaves room in the 256 word pieces of all-MiniLM-L6-v2 for the document's name and headings.
 const DefaultMaxLeafTokens = 220
@@ -62,27 +62,42 @@ const (
 	Paragraphs Structure = "paragraphs"
 	// Markdown reads CommonMark with tables.
 	Markdown Structure = "markdown"
-	// Code reads source text.
+	// HTML reads HTML by its tags, which stay in the text.
+	HTML Structure = "html"
+	// Table reads rows of CSV, with commas, semicolons, tabs or bars between the fields. If the first row is a header, it is the last
+	// of the headings of all others.
+	Table Structure = "table"
+	// Slides reads a text page by page, see [Text.Pages]; without these, form feeds part the pages. Inside a page it reads as the Markup
+	// says.
+	Slides Structure = "slides"
+	// Code reads source text of the language that Markup names.
 	Code Structure = "code"
 )
 
 // structures are those that there are.
-var structures = []Structure{Auto, Paragraphs, Markdown, Code}
+var structures = []Structure{Auto, Paragraphs, Markdown, HTML, Table, Slides, Code}
+
+// byMarkup are the structures of mark-up that is not a programming language.
+var byMarkup = map[string]Structure{
+	"text": Paragraphs, "markdown": Markdown, "html": HTML, "csv": Table, "tsv": Table,
+}
 
 // structure returns how to read a text.
 func (h Hierarchical) structure(t Text) Structure {
-	if h.Structure != Auto {
+	markup, known := byMarkup[t.Markup]
+	switch {
+	case h.Structure != Auto:
 		return h.Structure
-	}
-	switch strings.ToLower(t.Markup) {
-	case "markdown":
-		return Markdown
-	}
-	switch t.Type {
-	case "markdown":
-		return Markdown
-	case "code":
+	case t.Type == "presentation":
+		return Slides
+	case known:
+		return markup
+	case t.Markup != "" || t.Type == "code":
 		return Code
+	case t.Type == "markdown":
+		return Markdown
+	case t.Type == "html" && strings.HasPrefix(strings.TrimLeft(t.Content, "\ufeff \t\r\n"), "<"):
+		return HTML
 	}
 	return Paragraphs
 }
@@ -192,8 +207,7 @@ func (h Hierarchical) chunk(ctx context.Context, t Text, window int) ([]Piece, e
 		max: limit, keep: min(limit, size.Leaf*3/2), crumb: min(12, limit/8), tiny: size.Leaf * 2 / 5,
 		window: window,
 	}
-	outline, err := b.read(h.structure(t), t)
-	if err != nil {
+	if err := b.read(h.structure(t), t); err != nil {
 		return nil, fmt.Errorf("chunk: %w", err)
 	}
 	packer := packer{units: b.units, target: size.Leaf, max: b.keep}
@@ -202,18 +216,24 @@ func (h Hierarchical) chunk(ctx context.Context, t Text, window int) ([]Piece, e
 	if err != nil {
 		return nil, fmt.Errorf("chunk: %w", err)
 	}
-	return assemble(leaves, size.Parent, outline), nil
+	return assemble(leaves, size.Parent, b.outline), nil
 }
 
-// read cuts the text into units by its structure, and returns its headings.
-func (b *builder) read(structure Structure, t Text) (outline, error) {
+// read cuts the text into units by its structure, and notes its headings.
+func (b *builder) read(structure Structure, t Text) error {
 	switch structure {
 	case Markdown:
 		return b.markdown()
+	case HTML:
+		return b.html()
+	case Table:
+		return b.table(t.Markup)
+	case Slides:
+		return b.slides(t)
 	case Code:
-		return nil, b.code(0, len(b.text), blockStrength)
+		return b.source(t.Markup)
 	default:
-		return nil, b.paragraphs(0, len(b.text))
+		return b.paragraphs(0, len(b.text), blockStrength)
 	}
 }
 

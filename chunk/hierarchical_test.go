@@ -96,7 +96,12 @@ func faults(text string, pieces []chunk.Piece, limit int) (out []string) {
 // mustChunk cuts text and fails the test if the result breaks the contract.
 func mustChunk(t *testing.T, h chunk.Hierarchical, text, label string) []chunk.Piece {
 	t.Helper()
-	pieces, err := h.Chunk(t.Context(), chunk.Text{Content: text, Type: label})
+	return mustChunkText(t, h, chunk.Text{Content: text, Type: label})
+}
+
+func mustChunkText(t *testing.T, h chunk.Hierarchical, text chunk.Text) []chunk.Piece {
+	t.Helper()
+	pieces, err := h.Chunk(t.Context(), text)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,11 +109,11 @@ func mustChunk(t *testing.T, h chunk.Hierarchical, text, label string) []chunk.P
 	if limit == 0 {
 		limit = chunk.DefaultMaxLeafTokens
 	}
-	for i, fault := range faults(text, pieces, limit) {
+	for i, fault := range faults(text.Content, pieces, limit) {
 		if i > 5 {
 			break
 		}
-		t.Errorf("%s: %s", label, fault)
+		t.Errorf("%s %s: %s", text.Type, text.Markup, fault)
 	}
 	return pieces
 }

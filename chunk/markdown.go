@@ -46,17 +46,10 @@ type region struct {
 	start    int
 	strength strength
 	split    splitter // how it is cut if it does not fit
-	node     ast.Node
-	depth    int  // how many containers are around it
-	rows     bool // it is a table, or the rest of one
-}
-
-// heading returns the heading that begins a section, if the region is one.
-func (r region) heading() *ast.Heading {
-	if h, ok := r.node.(*ast.Heading); ok && r.depth == 0 {
-		return h
-	}
-	return nil
+	node     ast.Node // in Markdown
+	rows     bool     // it is a table, or the rest of one
+	level    int      // of the heading that begins a section, if the region is one; 0 if not
+	title    string   // of that
 }
 
 // blocks reads CommonMark with tables. It has no inline parsers: their work is not needed here and would be most of the time.
@@ -74,16 +67,16 @@ const windowBytes = 128 << 10
 //
 // A text larger than a window is parsed window by window, each from the beginning of the last block of the one before. A block
 // that fills a window goes on in the next one as if it began there, and some of its structure may be missed.
-func (b *builder) markdown() (outline, error) {
+func (b *builder) markdown() error {
 	at := frontMatter(b.text)
 	if err := b.block(0, at, blockStrength, b.codeLines); err != nil {
-		return nil, err
+		return err
 	}
 	doc := document{builder: b}
 	var rest *region // what is known of the first block of the window
 	for at < len(b.text) {
 		if err := b.ctx.Err(); err != nil {
-			return nil, err
+			return err
 		}
 		parsed, stop := b.nextWindow(at)
 		if from, to := b.trim(at, stop); from == to {
@@ -97,7 +90,7 @@ func (b *builder) markdown() (outline, error) {
 			regions = []region{{strength: blockStrength, split: b.prose, node: ast.NewParagraph()}}
 		}
 		regions[0].start = at
-		if first := &regions[0]; rest != nil && first.heading() == nil {
+		if first := &regions[0]; rest != nil && first.level == 0 {
 			first.strength = rest.strength
 			if rest.rows && first.node.Kind() == ast.KindParagraph {
 				first.split, first.rows = b.body, true
@@ -111,12 +104,12 @@ func (b *builder) markdown() (outline, error) {
 				stop, rest = b.giant(last, at, stop)
 			}
 		}
-		if err := doc.add(regions, at, stop); err != nil {
-			return nil, err
+		if err := doc.add(regions, stop); err != nil {
+			return err
 		}
 		at = stop
 	}
-	return doc.outline, b.release(len(b.text))
+	return b.release(len(b.text))
 }
 
 // nextWindow returns the ends of the window that begins at an offset: that of what is parsed, and its own. Of a line that is longer
@@ -269,59 +262,87 @@ func (t tables) Transform(p *ast.Paragraph, reader text.Reader, pc parser.Contex
 	keep(lines)
 }
 
-// document is Markdown as it is being read.
+// document is a text with headings as it is being read.
 type document struct {
 	*builder
-	outline outline
-	path    []heading // the headings in force, outermost first
-	section int       // index of the first unit of the section that is open
+	headings []heading // those in force, outermost first
+	section  int       // index of the first unit of the section that is open
+	count    int       // headings seen
 }
 
-// add adds blocks, the last of which ends at end. The positions of their nodes are relative to base.
-func (d *document) add(regions []region, base, end int) error {
+// add adds blocks, the last of which ends at end.
+func (d *document) add(regions []region, end int) error {
 	for i, r := range regions {
 		stop := end
 		if i+1 < len(regions) {
 			stop = regions[i+1].start
 		}
-		h := r.heading()
-		if h != nil && len(d.outline) == maxHeadings {
-			h, r.strength = nil, blockStrength
+		page, err := d.turn(r.start)
+		if err != nil {
+			return err
 		}
-		if h == nil {
+		if r.level > 0 && d.count == maxHeadings {
+			r.level, r.strength = 0, blockStrength
+		}
+		if page {
+			r.strength = pageStrength
+			d.headings, d.path = nil, nil
+		}
+		if r.level == 0 {
+			if page {
+				d.note(r.start, nil)
+			}
 			if err := d.block(r.start, stop, r.strength, r.split); err != nil {
 				return err
 			}
 			continue
 		}
-		level, deeper := h.Level, len(d.path) == 0 || d.path[len(d.path)-1].level < h.Level
+		deeper := len(d.headings) == 0 || d.headings[len(d.headings)-1].level < r.level
 		if !deeper {
 			// A heading with nothing under it does not belong to the next section.
 			if err := d.release(r.start); err != nil {
 				return err
 			}
 		}
-		if deeper && len(d.units) > d.section && d.total(d.section) < d.tiny {
+		if deeper && !page && len(d.units) > d.section && d.total(d.section) < d.tiny {
 			r.strength = blockStrength // what introduces its first section may stay with it
 		}
-		for len(d.path) > 0 && d.path[len(d.path)-1].level >= level {
-			d.path = d.path[:len(d.path)-1]
+		for len(d.headings) > 0 && d.headings[len(d.headings)-1].level >= r.level {
+			d.headings = d.headings[:len(d.headings)-1]
 		}
-		in := heading{level: level}
-		if len(d.path) > 0 {
-			in.path = d.path[len(d.path)-1].path
+		in := heading{level: r.level}
+		if len(d.headings) > 0 {
+			in.path = d.headings[len(d.headings)-1].path
 		}
-		if title := d.title(h, base); title != "" {
-			in.path = append(in.path[:len(in.path):len(in.path)], title)
+		if r.title != "" {
+			in.path = append(in.path[:len(in.path):len(in.path)], r.title)
 		}
 		in.start, _ = d.trim(r.start, stop)
-		d.path, d.outline = append(d.path, in), append(d.outline, in)
+		d.headings, d.outline, d.path = append(d.headings, in), append(d.outline, in), in.path
+		d.count++
 		d.section = len(d.units)
 		if err := d.hold(r.start, stop, r.strength); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// turn reports whether a page begins at a block, and releases what was held back before it.
+func (b *builder) turn(at int) (bool, error) {
+	turned := false
+	for len(b.pages) > 0 && b.pages[0] <= at {
+		b.pages, turned = b.pages[1:], true
+	}
+	if !turned {
+		return false, nil
+	}
+	return true, b.release(at)
+}
+
+// note lets a path of headings be in force from an offset on.
+func (b *builder) note(at int, path []string) {
+	b.outline = append(b.outline, heading{start: at, path: path})
 }
 
 // total returns the cost of the units from the given one on.
@@ -371,9 +392,9 @@ func (b *builder) children(parent ast.Node, base, depth int) []region {
 				s = min(s, leadStrength)
 			}
 		}
-		r := region{start: at, strength: s, split: split, node: n, depth: depth, rows: n.Kind() == east.KindTable}
-		if h := r.heading(); h != nil {
-			r.strength = headingStrength + strength(6-h.Level)
+		r := region{start: at, strength: s, split: split, node: n, rows: n.Kind() == east.KindTable}
+		if h, ok := n.(*ast.Heading); ok && depth == 0 {
+			r.strength, r.level, r.title = headingStrength+strength(6-h.Level), h.Level, b.title(h, base)
 		}
 		out = append(out, r)
 	}
@@ -440,17 +461,48 @@ func (b *builder) rows(start, end int, s strength) error { return b.tableRows(st
 // body cuts the rest of a table between rows.
 func (b *builder) body(start, end int, s strength) error { return b.tableRows(start, end, s, 4) }
 
-// tableRows cuts rows of a table, the first of which has the given number.
+// tableRows cuts rows of a table, the first of which has the given number. The head is the last of the headings of the rows.
 func (b *builder) tableRows(start, end int, s strength, number int) error {
-	return b.lines(start, end, func(l line) error {
+	first := number
+	err := b.lines(start, end, func(l line) error {
+		if number == 1 {
+			b.head = columns(strings.Split(strings.Trim(strings.TrimSpace(b.text[l.start:l.end]), "|"), "|"))
+		}
 		if number == 2 || number == 3 {
 			s = closerStrength
+		}
+		if number == 3 || number == first && first > 3 {
+			b.note(l.start, b.under(b.head))
 		}
 		number++
 		err := b.block(l.start, l.end, s, b.clauses)
 		s = lineStrength
 		return err
 	})
+	b.note(end, b.path)
+	return err
+}
+
+// maxHeadBytes is the length that the head of a table is cut to where it is a heading: the rows are what matters.
+const maxHeadBytes = 128
+
+// columns returns the head of a table as a title.
+func columns(cells []string) string {
+	var names []string
+	for _, c := range cells {
+		if c = strings.TrimSpace(c); c != "" {
+			names = append(names, c)
+		}
+	}
+	return clean(strings.Join(names, " | "), maxHeadBytes)
+}
+
+// under returns the path of headings in force with one more.
+func (b *builder) under(title string) []string {
+	if title == "" {
+		return b.path
+	}
+	return append(b.path[:len(b.path):len(b.path)], title)
 }
 
 // position returns where a block begins, or -1.
@@ -476,11 +528,21 @@ func (b *builder) title(h *ast.Heading, base int) string {
 		raw.WriteString(shorten(b.text[base+segment.Start:base+segment.Stop], 4*maxTitleBytes))
 		raw.WriteByte(' ')
 	}
-	title := strings.Join(strings.Fields(raw.String()), " ")
+	return clean(raw.String(), maxTitleBytes)
+}
+
+// clean returns a title without mark-up, of no more than about n bytes.
+func clean(title string, n int) string {
+	title = strings.Join(strings.Fields(title), " ")
 	if strings.ContainsAny(title, "\\`*_[]<&#") {
 		title = strings.Join(strings.Fields(plain(title)), " ")
 	}
-	if short := shorten(title, maxTitleBytes); len(short) < len(title) {
+	return brief(title, n)
+}
+
+// brief returns a title of no more than about n bytes.
+func brief(title string, n int) string {
+	if short := shorten(title, n); len(short) < len(title) {
 		if n := strings.LastIndexByte(short, ' '); n > 0 {
 			short = short[:n]
 		}

@@ -36,7 +36,7 @@ func (s Sentence) Chunk(ctx context.Context, t Text) ([]Piece, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := b.paragraphs(0, len(b.text)); err != nil {
+	if err := b.paragraphs(0, len(b.text), blockStrength); err != nil {
 		return nil, fmt.Errorf("chunk: %w", err)
 	}
 	return b.packed(s.Overlap)

@@ -14,6 +14,9 @@ import (
 	"github.com/llmemory/llmemory/internal/wordpiece"
 )
 
+// markups are those with a structure of their own, and one of the others.
+var markups = []string{"markdown", "html", "csv", "tsv", "go", "python", "javascript", "rust", "ruby", "cobol"}
+
 // strategy is a chunker with the limit that its leaves keep, their overlap included.
 type strategy struct {
 	name  string
@@ -79,6 +82,40 @@ func TestStrategiesKeepTheContract(t *testing.T) {
 				}
 				if second := check(t, s, chunk.Text{Content: text}); !cmp.Equal(first, second) {
 					t.Errorf("%s: another result the second time", s.name)
+				}
+			}
+		})
+	}
+}
+
+// TestStructuresKeepTheContract reads hostile texts in every way.
+func TestStructuresKeepTheContract(t *testing.T) {
+	t.Parallel()
+	all := hostile()
+	all["open tags"] = strings.Repeat("<div><p><b>", 3000)
+	all["closed tags"] = strings.Repeat("<p></p>text</div>", 2000)
+	all["table in table"] = strings.Repeat("<table><tr><th>a<td>b<tr><td>c", 500) + strings.Repeat("</table>", 500)
+	all["long title"] = "<h1>" + strings.Repeat("word <i>in</i> ", 3000) + "</h1>text"
+	all["quotation marks"] = "a,b\n" + strings.Repeat("\"x,", 5000)
+	all["open brackets"] = strings.Repeat("class A {\n", 3000)
+	all["closing brackets"] = strings.Repeat("}\n", 5000)
+	all["functions"] = strings.Repeat("def f(x):\n    return \"\"\"x\"\"\"\n\n", 1000)
+	all["methods"] = "class A {\n" + strings.Repeat("  // a comment\n  int f(int x) { return x; }\n", 1000) + "}\n"
+	all["go"] = "package a\n\n" + strings.Repeat("// F is one.\nfunc F(x int) int {\n\treturn x\n}\n\n", 1000)
+	all["broken go"] = "package a\n\n" + strings.Repeat("func F(x int int {\n\treturn x\n}\n\n", 300)
+	for name, text := range all {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			text := strings.ToValidUTF8(text[:min(len(text), 40_000)], "")
+			for _, markup := range markups {
+				for _, label := range []string{"unknown", "presentation"} {
+					pieces := mustChunkText(t, chunk.Hierarchical{}, chunk.Text{Content: text, Type: label, Markup: markup, Pages: []int{0, 7, len(text) / 2}})
+					if blank := strings.TrimSpace(text) == ""; blank != (len(pieces) == 0) {
+						t.Errorf("%s %s: %d pieces", label, markup, len(pieces))
+					}
+					if label == "presentation" && markup != "markdown" {
+						break
+					}
 				}
 			}
 		})

@@ -33,7 +33,7 @@ func (b *builder) lines(start, end int, yield func(line) error) error {
 }
 
 // paragraphs cuts text[start:end] at empty lines.
-func (b *builder) paragraphs(start, end int) error {
+func (b *builder) paragraphs(start, end int, first strength) error {
 	var (
 		from, to  = -1, -1 // the paragraph being read
 		rows      int      // its lines
@@ -47,6 +47,8 @@ func (b *builder) paragraphs(start, end int) error {
 		}
 		s := blockStrength
 		switch {
+		case first > 0:
+			s, first = first, 0
 		case lastLead:
 			s = leadStrength
 		case empty > 1:

@@ -29,6 +29,7 @@ const (
 	gapStrength      strength = 64 // blocks with several empty lines between them
 	// headingStrength is the least of the borders between sections. That before a heading of level n is higher by 6 - n.
 	headingStrength strength = 100
+	pageStrength    strength = 110
 )
 
 // unit is a part of the text that is not cut again, with the border before it.
@@ -54,6 +55,11 @@ type builder struct {
 	crumb int // units up to this size are joined, to bound their number
 	tiny  int // a section's beginning up to this size may be joined with its first subsection
 	units []unit
+
+	outline outline  // the headings that were read
+	path    []string // those in force
+	head    string   // of the table being read
+	pages   []int    // where pages begin that are cut, as far as they are to come
 
 	window     int  // bytes of Markdown that are parsed at a time
 	sentential bool // paragraphs fall into sentences even where they fit
