@@ -2,11 +2,13 @@
 // a Markdown file:
 //
 //	evaltable -data DIR -model DIR [-only NAME,…] [-by-origin NAME,…] [-weights W,…] [-cache FILE] [-out docs/evaluation.md]
+//	evaltable -data DIR -model DIR -chunking NAME [-cache FILE] [-out docs/evaluation.md]
 //
 // Each folder of DIR that has a corpus.jsonl is a collection, as "llmemory eval" takes them. Every store gets the same vectors, which
 // are made once, and for the next run too if a file keeps them. PostgreSQL is that of LLMEMORY_DB, and left out without it; SQLite is a temporary file. In the Markdown file, what
 // stands between <!-- evaluation --> and <!-- /evaluation --> is replaced, and with -weights, which searches by each of these text
-// weights, what stands between <!-- weights --> and <!-- /weights -->; without -out they go to standard output.
+// weights, what stands between <!-- weights --> and <!-- /weights -->; without -out they go to standard output. With -chunking the ways
+// to cut documents are measured instead, on a folder of excerpts, for what stands between <!-- chunking --> and <!-- /chunking -->.
 package main
 
 import (
@@ -46,6 +48,7 @@ func main() {
 	flag.StringVar(&only, "only", "", "names of the collections to measure, by commas (default: all)")
 	flag.StringVar(&byOrigin, "by-origin", "", "names of those whose questions search their own origin only")
 	flag.StringVar(&weights, "weights", "", "text weights to search by, above 0 and below 1, by commas (default: none but the default)")
+	flag.StringVar(&t.chunking, "chunking", "", "name of the folder of excerpts to measure chunking on, instead of searches")
 	flag.StringVar(&t.cache, "cache", "", "file that keeps the vectors from run to run")
 	flag.StringVar(&t.out, "out", "", "Markdown file to write the tables into")
 	flag.Parse()
@@ -73,6 +76,7 @@ func split(list string) []string {
 
 type table struct {
 	data, model, cache, out string
+	chunking                string
 	only, byOrigin          []string
 	weights                 []float64
 
@@ -99,7 +103,13 @@ type row struct {
 var modes = []llmemory.Mode{llmemory.ByText, llmemory.ByVector, llmemory.Hybrid}
 
 func (t *table) run(ctx context.Context) (err error) {
-	collections, err := t.collections()
+	var collections []string
+	var excerpts *eval.Excerpts
+	if t.chunking != "" {
+		excerpts, err = eval.OpenExcerpts(os.DirFS(filepath.Join(t.data, t.chunking)))
+	} else {
+		collections, err = t.collections()
+	}
 	if err != nil {
 		return err
 	}
@@ -116,6 +126,15 @@ func (t *table) run(ctx context.Context) (err error) {
 		defer func() { err = errors.Join(err, vectors.save(t.cache)) }() // also of a run that ends early
 	}
 	t.embedder = embedding.Reuse(model, vectors, "evaluation")
+	if excerpts != nil {
+		report, err := evaluate.Chunking(ctx, evaluate.ChunkingConfig{
+			Excerpts: excerpts, Name: t.chunking, Embedder: t.embedder, Strategies: evaluate.Strategies(t.embedder), Progress: t.progress,
+		})
+		if err != nil {
+			return err
+		}
+		return t.write(map[string]string{"chunking": t.chunkingTable(report)})
+	}
 	closer, err := t.open(ctx)
 	if err != nil {
 		return err

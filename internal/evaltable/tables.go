@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/llmemory/llmemory"
+	"github.com/llmemory/llmemory/eval"
 )
 
 // better is the nDCG@10 of the better of text and vectors, in the first store.
@@ -35,6 +36,17 @@ func (t *table) evaluation() string {
 				text.NDCG10, vector.NDCG10, hybrid.NDCG10, hybrid.NDCG10-max(text.NDCG10, vector.NDCG10),
 				text.Recall100, vector.Recall100, hybrid.Recall100)
 		}
+	}
+	return b.String()
+}
+
+// chunkingTable is the table of what ways to cut documents reach.
+func (t *table) chunkingTable(r *eval.ChunkingReport) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s: %d documents, %d questions, the best %d passages of each.\n\n", t.heading(), r.Dataset, r.Documents, r.Questions, r.Top)
+	b.WriteString("| strategy | passages | tokens | recall | precision | IoU |\n|---|--:|--:|--:|--:|--:|\n")
+	for _, s := range r.Strategies {
+		fmt.Fprintf(&b, "| %s | %d | %d | %.4f | %.4f | %.4f |\n", s.Name, s.Chunks, s.Tokens, s.Recall, s.Precision, s.IoU)
 	}
 	return b.String()
 }

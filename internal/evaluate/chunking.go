@@ -1,0 +1,156 @@
+package evaluate
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/llmemory/llmemory/chunk"
+	"github.com/llmemory/llmemory/embedding"
+	"github.com/llmemory/llmemory/eval"
+	"github.com/llmemory/llmemory/extract"
+	"github.com/llmemory/llmemory/internal/wordpiece"
+)
+
+// Strategy is a way to cut documents, with a name for people.
+type Strategy struct {
+	Name    string
+	Chunker chunk.Chunker
+}
+
+// Strategies returns the default way to cut documents, and those to compare it with.
+func Strategies(embedder embedding.Embedder) []Strategy {
+	return []Strategy{
+		{"hierarchical (default)", chunk.Hierarchical{}},
+		{"fixed, 200 tokens", chunk.Fixed{Tokens: 200}},
+		{"fixed, 200 tokens, 100 of them overlap", chunk.Fixed{Tokens: 200, Overlap: 100}},
+		{"fixed, 400 tokens", chunk.Fixed{Tokens: 400}},
+		{"fixed, 400 tokens, 200 of them overlap", chunk.Fixed{Tokens: 400, Overlap: 200}},
+		{"sentence", chunk.Sentence{}},
+		{"sentence, 1 overlaps", chunk.Sentence{Overlap: 1}},
+	}
+}
+
+// ChunkingConfig says what to measure.
+type ChunkingConfig struct {
+	Excerpts   *eval.Excerpts
+	Name       string // of the collection
+	Embedder   embedding.Embedder
+	Strategies []Strategy
+	Top        int // passages to find for each question; 0 means 5
+	// Progress is told how far the work is. May be nil.
+	Progress func(format string, args ...any)
+}
+
+// embedBatch is how many passages one call of the embedder gets.
+const embedBatch = 64
+
+// Chunking measures ways to cut documents: all documents are cut and the passages embedded, with the path of headings before them as a
+// memory does it; the passages nearest to each question are compared with the excerpts that answer it.
+func Chunking(ctx context.Context, c ChunkingConfig) (*eval.ChunkingReport, error) {
+	if c.Progress == nil {
+		c.Progress = func(string, ...any) {}
+	}
+	report := &eval.ChunkingReport{
+		Dataset: c.Name, Documents: len(c.Excerpts.Documents), Questions: len(c.Excerpts.Questions), Top: cmp.Or(c.Top, 5),
+	}
+	questions := make([]string, len(c.Excerpts.Questions))
+	for i, q := range c.Excerpts.Questions {
+		questions[i] = q.Text
+	}
+	asked, err := c.embed(ctx, embedding.Query, questions, "questions")
+	if err != nil {
+		return nil, err
+	}
+	report.Embedder = c.Embedder.Model().Model
+	for _, s := range c.Strategies {
+		passages, inputs, tokens, err := c.cut(ctx, s.Chunker)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", s.Name, err)
+		}
+		vectors, err := c.embed(ctx, embedding.Passage, inputs, s.Name)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", s.Name, err)
+		}
+		found := map[string][]eval.Passage{}
+		for i, q := range c.Excerpts.Questions {
+			for _, n := range nearest(asked[i], vectors, report.Top) {
+				found[q.ID] = append(found[q.ID], passages[n])
+			}
+		}
+		report.Strategies = append(report.Strategies, eval.ChunkingStrategy{
+			Name: s.Name, Signature: s.Chunker.Signature(), Chunks: len(passages), Tokens: tokens / max(1, len(passages)),
+			ExcerptScores: c.Excerpts.Score(found),
+		})
+	}
+	return report, nil
+}
+
+// cut cuts all documents into passages, and returns what each is embedded from, and the tokens of all.
+func (c *ChunkingConfig) cut(ctx context.Context, chunker chunk.Chunker) (passages []eval.Passage, inputs []string, tokens int, err error) {
+	for _, name := range slices.Sorted(maps.Keys(c.Excerpts.Documents)) {
+		source := c.Excerpts.Documents[name]
+		label, _ := extract.TypeByName(source.File)
+		pieces, err := chunker.Chunk(ctx, chunk.Text{Content: source.Text, Type: label})
+		if err != nil {
+			return nil, nil, 0, fmt.Errorf("document %s: %w", name, err)
+		}
+		for _, p := range pieces {
+			if p.Level > 0 {
+				continue
+			}
+			r := eval.Range{Start: p.Start - p.Overlap, End: p.End}
+			input := source.Text[r.Start:r.End]
+			tokens += wordpiece.Default().Count(input)
+			if len(p.Heading) > 0 {
+				input = strings.Join(p.Heading, " > ") + "\n" + input
+			}
+			passages, inputs = append(passages, eval.Passage{Document: name, Range: r}), append(inputs, input)
+		}
+	}
+	return passages, inputs, tokens, nil
+}
+
+func (c *ChunkingConfig) embed(ctx context.Context, role embedding.Role, texts []string, what string) ([][]float32, error) {
+	vectors := make([][]float32, 0, len(texts))
+	for batch := range slices.Chunk(texts, embedBatch) {
+		c.Progress("%s: embedded %d of %d", what, len(vectors), len(texts))
+		got, err := c.Embedder.Embed(ctx, role, batch)
+		if err != nil {
+			return nil, err
+		}
+		vectors = append(vectors, got...)
+	}
+	return vectors, nil
+}
+
+// nearest returns the n vectors of the highest cosine to v, the highest first; of equal ones the earlier.
+func nearest(v []float32, vectors [][]float32, n int) []int {
+	type candidate struct {
+		at     int
+		cosine float64
+	}
+	all := make([]candidate, len(vectors))
+	for i, w := range vectors {
+		var dot, vv, ww float64
+		for j := range v {
+			dot += float64(v[j]) * float64(w[j])
+			vv += float64(v[j]) * float64(v[j])
+			ww += float64(w[j]) * float64(w[j])
+		}
+		if vv > 0 && ww > 0 {
+			dot /= math.Sqrt(vv * ww)
+		}
+		all[i] = candidate{i, dot}
+	}
+	slices.SortFunc(all, func(a, b candidate) int { return cmp.Or(cmp.Compare(b.cosine, a.cosine), a.at-b.at) })
+	out := make([]int, 0, n)
+	for _, c := range all[:min(n, len(all))] {
+		out = append(out, c.at)
+	}
+	return out
+}
