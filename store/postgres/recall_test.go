@@ -19,8 +19,8 @@ import (
 	"github.com/llmemory/llmemory/pgdbm/pgtest"
 )
 
-// realVectors names a file of real vectors for TestRecall, one a line: its components, after a word or not. With it the long form
-// takes them instead of generated ones.
+// realVectors names a file of real vectors for TestRecall, a line each: a word, and the components
+// of its vector. With it the long form takes them instead of generated ones.
 const realVectors = "RECALL_VECTORS"
 
 // leastRecall is what share of the ten nearest passages every kind of owner and filter must find.
@@ -205,10 +205,7 @@ func readWords(t *testing.T, file string) words {
 	defer f.Close()
 	var out words
 	for s := bufio.NewScanner(f); s.Scan(); {
-		fields := strings.Fields(s.Text())
-		if _, err := strconv.ParseFloat(fields[0], 32); err != nil {
-			fields = fields[1:]
-		}
+		fields := strings.Fields(s.Text())[1:] // behind the word, which may look like a number
 		v := make([]float32, len(fields))
 		sum := 0.0
 		for i, field := range fields {
