@@ -4,6 +4,7 @@ import (
 	"github.com/llmemory/llmemory/extract"
 	"github.com/llmemory/llmemory/extract/docx"
 	"github.com/llmemory/llmemory/extract/html"
+	"github.com/llmemory/llmemory/extract/pptx"
 	"github.com/llmemory/llmemory/extract/rtf"
 )
 
@@ -14,6 +15,8 @@ func office(format string) extract.Extractor {
 		return docx.Extractor{}
 	case "html":
 		return html.Extractor{}
+	case "pptx":
+		return pptx.Extractor{}
 	case "rtf":
 		return rtf.Extractor{}
 	}

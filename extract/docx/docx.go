@@ -153,7 +153,7 @@ func (d *document) walk(part string, f func(r *xmlwalk.Reader, targets map[strin
 	}
 	targets := map[string]string{}
 	for _, rel := range rels {
-		if rel.External && rel.Kind == "hyperlink" || rel.Kind == "diagramData" {
+		if rel.External && rel.Kind == "hyperlink" || rel.Kind == "diagramData" || rel.Kind == "chart" {
 			targets[rel.ID] = rel.Target
 		}
 	}

@@ -39,7 +39,11 @@ func relationships(list ...string) string {
 }
 
 func word(t testing.TB, body string, members ...string) []byte {
-	return extracttest.Zip(t, append([]string{
+	zip := extracttest.Stored
+	if len(body) > 1<<16 || len(members) > 0 && len(members[1]) > 1<<16 {
+		zip = extracttest.Zip
+	}
+	return zip(t, append([]string{
 		"[Content_Types].xml", head + `<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types"/>`,
 		"_rels/.rels", relationships("r1", "officeDocument", "word/document.xml"),
 		"word/document.xml", head + `<w:document` + spaces + `><w:body>` + body + `</w:body></w:document>`,

@@ -122,6 +122,7 @@ type paragraph struct {
 	level   int
 	merged  bool // its end was deleted: it goes on with the next
 	boxes   []*lines
+	charts  []*mdtext.Table
 	fields  []field
 }
 
@@ -143,7 +144,7 @@ func (s *story) paragraph(r *xmlwalk.Reader) error {
 	}); err != nil {
 		return err
 	}
-	if p.merged && len(p.boxes) == 0 {
+	if p.merged && len(p.boxes) == 0 && len(p.charts) == 0 {
 		s.carry = string(p.text)
 		return nil
 	}
@@ -226,6 +227,9 @@ func (p *paragraph) end() {
 		for _, line := range box.list {
 			p.out.Paragraph(line)
 		}
+	}
+	for _, c := range p.charts {
+		p.out.Table(c)
 	}
 }
 
@@ -482,6 +486,14 @@ func (p *paragraph) drawing(r *xmlwalk.Reader) error {
 		case "dgm:relIds":
 			texts, err := p.pkg.Diagram(p.targets[e.Get("r:dm")])
 			p.boxes = append(p.boxes, &lines{texts})
+			return err
+		case "c:chart":
+			part := p.targets[e.Get("r:id")]
+			if part == "" {
+				return nil
+			}
+			title, table, err := p.pkg.Chart(part)
+			p.boxes, p.charts = append(p.boxes, &lines{[]string{title}}), append(p.charts, table)
 			return err
 		case "v:shape", "v:imagedata":
 			if alt := mdtext.OneLine(e.Get("alt")); alt != "" {

@@ -137,10 +137,21 @@ func Any(t testing.TB, e extract.Extractor, data []byte) {
 // Zip makes a zip file of members, each a name followed by its content, in order.
 func Zip(t testing.TB, members ...string) []byte {
 	t.Helper()
+	return archive(t, zip.Deflate, members)
+}
+
+// Stored is Zip without compression, which is much faster.
+func Stored(t testing.TB, members ...string) []byte {
+	t.Helper()
+	return archive(t, zip.Store, members)
+}
+
+func archive(t testing.TB, method uint16, members []string) []byte {
+	t.Helper()
 	var b bytes.Buffer
 	z := zip.NewWriter(&b)
 	for i := 0; i+1 < len(members); i += 2 {
-		w, err := z.Create(members[i])
+		w, err := z.CreateHeader(&zip.FileHeader{Name: members[i], Method: method})
 		if err == nil {
 			_, err = w.Write([]byte(members[i+1]))
 		}

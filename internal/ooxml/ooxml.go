@@ -29,6 +29,7 @@ var spaces = func() map[string]string {
 		"urn:schemas-microsoft-com:vml":                                           "v",
 		"http://schemas.microsoft.com/office/word/2010/wordprocessingShape":       "wps",
 		"http://schemas.microsoft.com/office/powerpoint/2018/8/main":              "p188",
+		"http://schemas.microsoft.com/office/drawing/2010/main":                   "a14",
 	}
 	for name, prefix := range map[string]string{
 		"wordprocessingml": "w", "presentationml": "p", "spreadsheetml": "x", "drawingml": "a", "officeDocument/math": "m",
