@@ -2,16 +2,19 @@ package llmemory
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/llmemory/llmemory/chunk"
@@ -150,7 +153,8 @@ type prepared struct {
 	record   DocumentRecord
 	content  string
 	language string // as given
-	known    bool   // there was a stored version
+	pages    pages
+	known    bool // there was a stored version
 	result   Added
 	vectors  [][]float32 // given, one for each leaf, or nil
 
@@ -316,14 +320,22 @@ func (m *Memory) validate(ctx context.Context, owner string, doc Document) (*pre
 	if err != nil {
 		return nil, err
 	}
+	p.language = doc.Language
 	switch {
 	case len(content) > m.config.MaxContentBytes:
 		return nil, invalidf("content", "must be at most %d bytes, is %d", m.config.MaxContentBytes, len(content))
 	case !utf8.ValidString(content):
 		return nil, invalidf("content", "must be valid UTF-8")
 	}
+	p.pages = slices.Clone(doc.Pages)
+	if err := p.pages.check(content); err != nil {
+		return nil, err
+	}
 	if n := strings.Count(content, "\x00"); n > 0 {
 		p.result.RemovedNULs = n
+		for i, at := range p.pages {
+			p.pages[i] -= strings.Count(content[:at], "\x00")
+		}
 		content = strings.ReplaceAll(content, "\x00", "")
 	}
 	if strings.TrimSpace(content) == "" {
@@ -333,6 +345,15 @@ func (m *Memory) validate(ctx context.Context, owner string, doc Document) (*pre
 	if doc.Type != "" {
 		if kind, err = ParseType(string(doc.Type)); err != nil {
 			return nil, err
+		}
+	}
+	for _, label := range []struct{ field, text string }{
+		{"title", doc.Title}, {"author", doc.Author}, {"format", doc.Format}, {"markup", doc.Markup},
+	} {
+		if label.text != "" {
+			if err := checkID(label.field, label.text); err != nil {
+				return nil, err
+			}
 		}
 	}
 	metadata, err := cleanMetadata(doc.Metadata)
@@ -362,13 +383,15 @@ func (m *Memory) validate(ctx context.Context, owner string, doc Document) (*pre
 			Key:      p.identity.Key,
 			Name:     doc.Name,
 			Type:     kind,
+			Format:   doc.Format, Markup: doc.Markup, Title: doc.Title, Author: doc.Author,
 			Metadata: decoded,
 			Bytes:    len(content),
 		},
 		RawMetadata: metadata,
 		NoVectors:   p.embed == EmbedNever,
-		ContentHash: digest("document", content, doc.Name, doc.Language, m.config.Chunker.Signature()),
+		Pages:       p.pages.pack(),
 	}
+	p.record.ContentHash = p.contentHash(m.config.Chunker.Signature())
 	if !doc.Date.IsZero() {
 		p.record.Date = doc.Date.UTC().Truncate(time.Microsecond) // what every store can keep
 	}
@@ -395,10 +418,57 @@ func (m *Memory) read(ctx context.Context, doc *Document) (string, error) {
 	case err != nil:
 		return "", fmt.Errorf("read the source: %w", err)
 	}
-	if doc.Type == "" {
-		doc.Type = Type(text.Type)
-	}
+	doc.describe(&text)
 	return text.Content, nil
+}
+
+// describe fills in what the caller has not said of a document with what was found in its source.
+func (doc *Document) describe(text *extract.Text) {
+	doc.Type = cmp.Or(doc.Type, Type(text.Type))
+	doc.Format, doc.Markup = cmp.Or(doc.Format, label(text.Format)), cmp.Or(doc.Markup, label(text.Markup))
+	doc.Title, doc.Author = cmp.Or(doc.Title, label(text.Title)), cmp.Or(doc.Author, label(text.Author))
+	if y := text.Date.Year(); doc.Date.IsZero() && y >= 1 && y <= 9999 {
+		doc.Date = text.Date
+	}
+	if language := strings.ToLower(text.Language); doc.Language == "" && analysis.Supported(language) {
+		doc.Language = language
+	}
+	if doc.Pages == nil {
+		doc.Pages = text.Pages
+	}
+}
+
+// label makes a label of what a source says of itself, which may be anything: printable text, cut to a label's length.
+func label(s string) string {
+	var b strings.Builder
+	space := false
+	for _, r := range s {
+		switch {
+		case unicode.IsSpace(r):
+			space = b.Len() > 0
+			continue
+		case !unicode.IsPrint(r) && r != '\u200d' && r != '\u200c', r == utf8.RuneError:
+			continue
+		}
+		if space {
+			b.WriteByte(' ')
+			space = false
+		}
+		if b.Len()+utf8.RuneLen(r) > maxIDBytes {
+			break
+		}
+		b.WriteRune(r)
+	}
+	return strings.TrimSpace(b.String())
+}
+
+// contentHash is of all that a document's chunks depend on. What a document does not have adds nothing to it.
+func (p *prepared) contentHash(chunker string) []byte {
+	of := []string{"document", p.content, p.record.header(), p.language, chunker}
+	if p.record.Markup != "" || len(p.record.Pages) > 0 {
+		of = append(of, p.record.Markup, string(p.record.Pages))
+	}
+	return digest(of...)
 }
 
 func digest(parts ...string) []byte {
@@ -415,15 +485,19 @@ func digest(parts ...string) []byte {
 // headingGap is the distance in positions between a chunk's context and its text, so that no phrase matches across.
 const headingGap = 100
 
-// analyseLeaf returns the terms of a chunk as it is searched: document name, heading path and text.
-func (m *Memory) analyseLeaf(language, name, heading, text string) (tokens []postings.Token, length, dropped int) {
+// analyseLeaf returns the terms of a chunk as it is searched: document name, heading path, context and text.
+func (m *Memory) analyseLeaf(language, name, heading, context, text string) (tokens []postings.Token, length, dropped int) {
 	scratch, _ := m.scratch.Get().(*[]analysis.Token)
 	if scratch == nil {
 		scratch = new([]analysis.Token)
 	}
 	raw := (*scratch)[:0]
 	next := 0
-	for _, part := range []string{name, heading, text} {
+	parts := []string{name, heading, text}
+	if context != "" {
+		parts = []string{name, heading, context, text}
+	}
+	for _, part := range parts {
 		from := len(raw)
 		var lost int
 		raw, lost = m.analyzer.Analyze(language, part, raw)
@@ -457,7 +531,7 @@ func (m *Memory) cutAndAnalyse(ctx context.Context, owner string, p *prepared, k
 
 // cut cuts the text into pieces and finds its language.
 func (m *Memory) cut(ctx context.Context, p *prepared) error {
-	pieces, err := m.config.Chunker.Chunk(ctx, chunk.Text{Content: p.content, Type: string(p.record.Type)})
+	pieces, err := m.config.Chunker.Chunk(ctx, chunk.Text{Content: p.content, Type: string(p.record.Type), Markup: p.record.Markup})
 	if err != nil {
 		return err
 	}
@@ -478,7 +552,8 @@ func (m *Memory) analyse(ctx context.Context, owner string, p *prepared, kept *a
 	each((len(p.leaves)+analyseShare-1)/analyseShare, func(share int) {
 		for i := share * analyseShare; i < min((share+1)*analyseShare, len(p.leaves)) && ctx.Err() == nil; i++ {
 			l := &p.leaves[i]
-			l.tokens, l.record.Length, dropped[i] = m.analyseLeaf(p.record.Language, p.record.Name, l.record.Heading, l.record.Text)
+			l.tokens, l.record.Length, dropped[i] = m.analyseLeaf(p.record.Language, p.record.header(), l.record.Heading, l.record.Context,
+				l.record.Text)
 			size := 0
 			for _, t := range l.tokens {
 				size += tokenBytes + len(t.Term)
@@ -486,7 +561,11 @@ func (m *Memory) analyse(ctx context.Context, owner string, p *prepared, kept *a
 			if kept.Add(int64(size)) > int64(m.bounds.terms) {
 				l.tokens, l.again = nil, true
 			}
-			l.record.InputHash = digest("leaf", p.record.Language, p.record.Name, l.record.Heading, l.record.Text)
+			of := []string{"leaf", p.record.Language, p.record.header(), l.record.Heading, l.record.Text}
+			if l.record.Context != "" {
+				of = append(of, l.record.Context)
+			}
+			l.record.InputHash = digest(of...)
 		}
 	})
 	if err := ctx.Err(); err != nil {
@@ -526,6 +605,9 @@ func (p *prepared) place(pieces []chunk.Piece) error {
 		if piece.Start < end {
 			return fmt.Errorf("chunker: piece %d begins at byte %d, inside the piece before, which ends at %d", i, piece.Start, end)
 		}
+		if piece.Overlap < 0 || piece.Overlap > piece.Start || !border(text, piece.Start-piece.Overlap) {
+			return fmt.Errorf("chunker: piece %d overlaps %d bytes before byte %d", i, piece.Overlap, piece.Start)
+		}
 		lead := text[end:piece.Start]
 		if strings.TrimSpace(lead) != "" {
 			return fmt.Errorf("chunker: text is lost between bytes %d and %d", end, piece.Start)
@@ -536,8 +618,9 @@ func (p *prepared) place(pieces []chunk.Piece) error {
 				Position: len(p.leaves),
 				Start:    piece.Start, End: piece.End,
 				Heading: headings.join(piece.Heading),
-				Tokens:  piece.Tokens,
-				Text:    text[piece.Start:piece.End],
+				Page:    p.pages.at(piece.Start), PageEnd: p.pages.at(piece.End - 1),
+				Tokens: piece.Tokens, Text: text[piece.Start:piece.End],
+				Context: joinContext(piece.Context, strings.TrimSpace(text[piece.Start-piece.Overlap:piece.Start])), Summary: piece.Summary,
 			},
 			Lead: lead,
 		}})
@@ -553,6 +636,14 @@ func (p *prepared) place(pieces []chunk.Piece) error {
 		return invalidf("vectors", "must be one for each of %d passages, are %d", len(p.leaves), len(p.vectors))
 	}
 	return nil
+}
+
+// joinContext puts a piece's context and the text before it that it overlaps together.
+func joinContext(context, overlap string) string {
+	if context == "" || overlap == "" {
+		return context + overlap
+	}
+	return context + "\n" + overlap
 }
 
 // headingPath joins the headings of pieces that come one after the other: those under the same headings share a string.
@@ -587,7 +678,8 @@ func (p *prepared) parentRecords(owner string) []ChunkRecord {
 		ids[i] = id
 		out = append(out, ChunkRecord{Chunk: Chunk{
 			ID: id, DocumentID: p.record.ID, Level: piece.Level, Position: len(out), Start: piece.Start, End: piece.End,
-			Heading: headings.join(piece.Heading), Tokens: piece.Tokens,
+			Heading: headings.join(piece.Heading), Page: p.pages.at(piece.Start), PageEnd: p.pages.at(piece.End - 1),
+			Tokens: piece.Tokens, Summary: piece.Summary,
 		}})
 	}
 	for i := range p.leaves {
@@ -692,7 +784,9 @@ func (o *Owner) addBatch(ctx context.Context, batch []*prepared, results []Added
 
 // sameRow tells whether a stored document's own columns already say what a new version would.
 func sameRow(old, new *DocumentRecord) bool {
-	if old.Name != new.Name || old.Type != new.Type || !old.Date.Equal(new.Date) || old.NoVectors != new.NoVectors {
+	if old.Name != new.Name || old.Type != new.Type || !old.Date.Equal(new.Date) || old.NoVectors != new.NoVectors ||
+		old.Title != new.Title || old.Author != new.Author || old.Format != new.Format || old.Markup != new.Markup ||
+		!bytes.Equal(old.SourceHash, new.SourceHash) {
 		return false
 	}
 	a, errA := jsonValue(old.RawMetadata)

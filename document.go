@@ -1,6 +1,7 @@
 package llmemory
 
 import (
+	"cmp"
 	"io"
 	"slices"
 	"strings"
@@ -70,6 +71,15 @@ type Document struct {
 	Name string
 	// Type defaults to the type the extractor found, else to [Unknown].
 	Type Type
+	// Title and Author are what the document says of itself; at most 512 bytes of printable text each. A document without a name is
+	// searched by its title together with the text. They default to what the extractor found. Optional.
+	Title, Author string
+	// Format says what the document was read from, such as "docx", and Markup how the structure of its text is written, see
+	// [extract.Text]. They default to what the extractor found. Optional.
+	Format, Markup string
+	// Pages are the byte offsets in Content at which pages begin, in order: the first is that of page 1. Nil for a document that
+	// has no pages. They default to what the extractor found.
+	Pages []int
 	// Content is the document's text, UTF-8, at most [Config.MaxContentBytes]. NUL bytes are removed and counted. Exactly one of
 	// Content and Source is set.
 	Content string
@@ -144,6 +154,10 @@ type StoredDocument struct {
 	Type       Type
 	Date       time.Time // zero when the document has none
 	Metadata   map[string]any
+	Format     string // of the source, such as "docx"; "" when not known
+	Markup     string // of the text, such as "markdown"; "" for none but what is usual for the type
+	Title      string // what the document says of itself
+	Author     string
 	Language   string // detected or given; "und" when undetermined
 	Bytes      int    // of the stored text
 	Tokens     int    // of the stored text, as the chunker counts
@@ -162,6 +176,14 @@ type Chunk struct {
 	Position   int    // index among the document's chunks of the same level, from 0
 	Start, End int    // byte offsets into the document's text
 	Heading    string // heading path such as "Guide > Install", "" when there is none
-	Tokens     int
-	Text       string
+	// Page and PageEnd are the pages, counted from 1, on which it begins and ends; 0 for a document that has no pages.
+	Page, PageEnd int
+	Tokens        int
+	Text          string
+	// Context says where the passage belongs in the document; it is searched and embedded together with the text. Summary is a short
+	// form of the text. Both are made by a chunker that can, and empty otherwise.
+	Context, Summary string
 }
+
+// header is what a document's passages are searched and embedded with: its name, or else its title.
+func (d *StoredDocument) header() string { return cmp.Or(d.Name, d.Title) }

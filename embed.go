@@ -35,14 +35,14 @@ const (
 	settleTime = 5 * time.Second
 )
 
-// embedInput returns what a leaf is embedded from: the name of its document, its heading path, its text. It holds nothing that
+// text returns what a leaf is embedded from: the name of its document, its heading path, its context, its text. It holds nothing that
 // moves with the text, so that a passage keeps its vector wherever it goes.
-func embedInput(name, heading, text string) string {
-	if heading != "" {
-		text = heading + "\n" + text
-	}
-	if name != "" {
-		text = name + "\n" + text
+func (j *JobInput) text() string {
+	text := j.Text
+	for _, before := range []string{j.Context, j.Heading, j.Name} {
+		if before != "" {
+			text = before + "\n" + text
+		}
 	}
 	return text
 }
@@ -98,7 +98,7 @@ func (m *Memory) newWork(g *Generation, e embedding.Embedder, token string, jobs
 	w := &work{m: m, generation: g, embedder: e, token: token, jobs: jobs, settled: make([]bool, len(jobs))}
 	at := map[[2]string]int{}
 	for i, j := range jobs {
-		text := embedInput(j.Name, j.Heading, j.Text)
+		text := j.text()
 		hash := inputHash(text)
 		key := [2]string{j.Owner, string(hash)}
 		n, ok := at[key]

@@ -112,13 +112,13 @@ func (m *Memory) Estimate(ctx context.Context, e embedding.Embedder) (*Estimate,
 	}
 	var tokens int64
 	for _, in := range sample {
-		tokens += int64(embedding.CountTokens(e, embedding.Passage, embedInput(in.Name, in.Heading, in.Text)))
+		tokens += int64(embedding.CountTokens(e, embedding.Passage, in.text()))
 	}
 	out.Tokens = tokens * out.Leaves / int64(out.Sampled)
 	out.Cost = float64(out.Tokens) * out.Model.PricePerMillionTokens / 1e6
 	texts := make([]string, min(timedInputs, len(sample)))
 	for i := range texts {
-		texts[i] = embedInput(sample[i].Name, sample[i].Heading, sample[i].Text)
+		texts[i] = sample[i].text()
 	}
 	started := time.Now()
 	for _, r := range embedding.EmbedEach(ctx, e, embedding.Passage, texts) {

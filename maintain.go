@@ -196,7 +196,7 @@ func (m *Memory) reindex(ctx context.Context, owner string) error {
 			break
 		}
 		for _, l := range page {
-			tokens, length, _ := m.analyseLeaf(l.Language, l.DocumentName, l.Heading, l.Text)
+			tokens, length, _ := m.analyseLeaf(l.Language, l.DocumentName, l.Heading, l.Context, l.Text)
 			if err := w.indexLeaf(ctx, postings.Doc{Ordinal: l.Ordinal, Tokens: tokens, Length: length}); err != nil {
 				return err
 			}

@@ -178,8 +178,9 @@ type restored struct {
 // same, but for the analysis.
 func (m *Memory) unpack(owner, from string, s *Snapshot, generations []Generation) (*restored, error) {
 	d := &s.Document
-	for _, id := range []struct{ field, text string }{{"origin", d.OriginID}, {"key", d.Key}, {"name", d.Name}} {
-		if id.field == "name" && id.text == "" {
+	for _, id := range []struct{ field, text string }{{"origin", d.OriginID}, {"key", d.Key}, {"name", d.Name}, {"format", d.Format},
+		{"markup", d.Markup}, {"title", d.Title}, {"author", d.Author}} {
+		if id.field != "origin" && id.field != "key" && id.text == "" {
 			continue
 		}
 		if err := checkID(id.field, id.text); err != nil {
@@ -194,6 +195,8 @@ func (m *Memory) unpack(owner, from string, s *Snapshot, generations []Generatio
 		return nil, invalidf("language", "%.40q is none of %s", d.Language, strings.Join(m.analyzer.Languages(), ", "))
 	case len(d.ContentHash) == 0 || len(d.ContentHash) > 64:
 		return nil, invalidf("content_hash", "must be 1 to 64 bytes long, is %d", len(d.ContentHash))
+	case len(d.SourceHash) > 64:
+		return nil, invalidf("source_hash", "must be at most 64 bytes long, is %d", len(d.SourceHash))
 	case d.Version < 1:
 		return nil, invalidf("version", "must be at least 1, is %d", d.Version)
 	}
@@ -227,8 +230,9 @@ func (m *Memory) unpack(owner, from string, s *Snapshot, generations []Generatio
 			ID: DocumentID(owner, r.identity), OriginID: d.OriginID, Key: d.Key, Name: d.Name, Type: kind, Metadata: plain, Language: d.Language,
 			Version: d.Version, CreatedAt: d.CreatedAt.UTC().Truncate(time.Microsecond), UpdatedAt: d.UpdatedAt.UTC().Truncate(time.Microsecond),
 		},
-		RawMetadata: metadata, NoVectors: d.NoVectors, ContentHash: d.ContentHash,
+		RawMetadata: metadata, NoVectors: d.NoVectors, ContentHash: d.ContentHash, SourceHash: d.SourceHash,
 	}
+	r.record.Format, r.record.Markup, r.record.Title, r.record.Author = d.Format, d.Markup, d.Title, d.Author
 	if !d.Date.IsZero() {
 		r.record.Date = d.Date.UTC().Truncate(time.Microsecond)
 	}
@@ -261,6 +265,14 @@ func (r *restored) unpackChunks(from string, most int) error {
 	case strings.TrimSpace(r.content) == "":
 		return invalidf("content", "must not be empty or only white space")
 	}
+	var err error
+	if r.pages, err = unpackPages(s.Document.Pages); err != nil {
+		return invalidf("pages", "do not decode")
+	}
+	if err := r.pages.check(r.content); err != nil {
+		return err
+	}
+	r.record.Pages = r.pages.pack()
 	parents := map[string]int{"": -1}
 	var pieces []chunk.Piece
 	piece := func(what string, i int, c *ChunkRecord, parent int) error {
@@ -269,12 +281,13 @@ func (r *restored) unpackChunks(from string, most int) error {
 			return invalidf("chunks", "%s %d stands at position %d of document %.40q", what, i, c.Position, c.DocumentID)
 		case c.Start < 0 || c.Start >= c.End || c.End > size || !border(r.content, c.Start) || !border(r.content, c.End):
 			return invalidf("chunks", "%s %d has the range [%d, %d) in a text of %d bytes", what, i, c.Start, c.End, size)
-		case !validText(c.Heading):
-			return invalidf("chunks", "the heading of %s %d must be valid UTF-8 without NUL bytes", what, i)
+		case !validText(c.Heading) || !validText(c.Context) || !validText(c.Summary):
+			return invalidf("chunks", "heading, context and summary of %s %d must be valid UTF-8 without NUL bytes", what, i)
 		case c.Tokens < 0 || c.Tokens > math.MaxInt32:
 			return invalidf("chunks", "%s %d has %d tokens", what, i, c.Tokens)
 		}
-		p := chunk.Piece{Start: c.Start, End: c.End, Level: c.Level, Parent: parent, Tokens: c.Tokens}
+		p := chunk.Piece{Start: c.Start, End: c.End, Level: c.Level, Parent: parent, Tokens: c.Tokens,
+			Context: c.Context, Summary: c.Summary}
 		if c.Heading != "" {
 			p.Heading = []string{c.Heading}
 		}
@@ -440,6 +453,7 @@ func (o *Owner) compare(ctx context.Context, batch []*restored, ifExists IfExist
 func (r *restored) same() bool {
 	a, b := &r.stored.Document, &r.record
 	if !sameRow(a, b) || !bytes.Equal(a.ContentHash, b.ContentHash) || a.Language != b.Language || a.Tail != b.Tail ||
+		!bytes.Equal(a.Pages, b.Pages) ||
 		a.Version != b.Version || !a.CreatedAt.Equal(b.CreatedAt) || !a.UpdatedAt.Equal(b.UpdatedAt) ||
 		len(r.stored.Leaves) != len(r.leaves) || len(r.stored.Parents) != len(r.snapshot.Parents) {
 		return false

@@ -259,6 +259,9 @@ type OwnerState struct {
 type DocumentRecord struct {
 	StoredDocument
 	ContentHash []byte // of content, name and pipeline: equal means nothing to index
+	// SourceHash is of the source's bytes and of how they are read: equal means the source need not be read again. Nil: not known.
+	SourceHash  []byte
+	Pages       []byte // where pages begin, packed; nil for none
 	RawMetadata json.RawMessage
 	Tail        string // the white space after the last leaf
 	NoVectors   bool   // its leaves are not to be embedded
@@ -308,9 +311,10 @@ type LoadedSegment struct {
 // LeafRecord is a leaf with all that indexing needs.
 type LeafRecord struct {
 	Ordinal      uint64
-	DocumentName string
+	DocumentName string // or title, where there is no name
 	Language     string
 	Heading      string
+	Context      string
 	Text         string
 }
 

@@ -173,8 +173,9 @@ type ClaimParams struct {
 // JobInput is what a leaf is embedded from.
 type JobInput struct {
 	Owner   string
-	Name    string // of the document
+	Name    string // of the document, or its title where it has none
 	Heading string
+	Context string
 	Text    string
 }
 

@@ -108,7 +108,7 @@ func (w *writer) add(n int, p *prepared, old *EditDocument) (Added, error) {
 		result.Status = Updated
 		record.Version = old.Document.Version + 1
 		if bytes.Equal(old.Document.ContentHash, record.ContentHash) {
-			// Only the row's own columns change: name, type, date, metadata.
+			// Only the row's own columns change: name, type, date, metadata, and what its source says of itself.
 			record.Language, record.Tokens, record.ChunkCount = old.Document.Language, old.Document.Tokens, old.Document.ChunkCount
 			record.Tail = old.Document.Tail
 			result.Chunks, result.ChunksReused = record.ChunkCount, record.ChunkCount
@@ -192,7 +192,7 @@ func (w *writer) replace(n int, p *prepared, old *EditDocument, may func(stored 
 			case record.NoVectors && !old.Document.NoVectors:
 				w.gone = append(w.gone, c.Ordinal)
 			case !record.NoVectors && old.Document.NoVectors:
-				w.embed(n, record.Name, c)
+				w.embed(n, record.header(), c)
 			}
 			if !samePlace(before, c) {
 				w.changes.UpdateChunks = append(w.changes.UpdateChunks, c)
@@ -208,7 +208,7 @@ func (w *writer) replace(n int, p *prepared, old *EditDocument, may func(stored 
 		w.state.Length += int64(c.Length)
 		w.fresh = append(w.fresh, freshLeaf{ordinal: c.Ordinal, document: p, leaf: l})
 		if !record.NoVectors {
-			w.embed(n, record.Name, c)
+			w.embed(n, record.header(), c)
 		}
 		if there {
 			w.changes.UpdateChunks = append(w.changes.UpdateChunks, c)
@@ -231,10 +231,9 @@ func (w *writer) embed(n int, name string, c ChunkRecord) {
 	if len(w.edit.Generations()) == 0 {
 		return
 	}
+	input := JobInput{Owner: w.owner, Name: name, Heading: c.Heading, Context: c.Context, Text: c.Text}
 	w.embeds = append(w.embeds, embedLeaf{
-		document: n, position: c.Position,
-		job:  Job{Ordinal: c.Ordinal, JobInput: JobInput{Owner: w.owner, Name: name, Heading: c.Heading, Text: c.Text}},
-		hash: inputHash(embedInput(name, c.Heading, c.Text)),
+		document: n, position: c.Position, job: Job{Ordinal: c.Ordinal, JobInput: input}, hash: inputHash(input.text()),
 	})
 }
 
@@ -247,14 +246,15 @@ func (w *writer) switchVectors(n int, p *prepared, old *EditDocument) {
 			w.gone = append(w.gone, c.Ordinal)
 		default:
 			c.Text = p.content[c.Start:c.End] // which an edit does not read
-			w.embed(n, p.record.Name, c)
+			w.embed(n, p.record.header(), c)
 		}
 	}
 }
 
 func samePlace(a, b ChunkRecord) bool {
 	return a.ParentID == b.ParentID && a.Position == b.Position && a.Start == b.Start && a.End == b.End &&
-		a.Heading == b.Heading && a.Lead == b.Lead && a.Tokens == b.Tokens
+		a.Heading == b.Heading && a.Lead == b.Lead && a.Tokens == b.Tokens &&
+		a.Page == b.Page && a.PageEnd == b.PageEnd && a.Context == b.Context && a.Summary == b.Summary
 }
 
 // remove plans the deletion of a document.
@@ -410,7 +410,7 @@ func (w *writer) docs(ctx context.Context, leaves []freshLeaf) ([]postings.Doc, 
 				d, l := leaves[i].document, leaves[i].leaf
 				docs[i] = postings.Doc{Ordinal: leaves[i].ordinal, Tokens: l.tokens, Length: l.record.Length}
 				if l.again {
-					docs[i].Tokens, _, _ = w.m.analyseLeaf(d.record.Language, d.record.Name, l.record.Heading, l.record.Text)
+					docs[i].Tokens, _, _ = w.m.analyseLeaf(d.record.Language, d.record.header(), l.record.Heading, l.record.Context, l.record.Text)
 				}
 				l.tokens, l.again = nil, true
 			}

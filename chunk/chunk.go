@@ -40,6 +40,9 @@ type Piece struct {
 	// Overlap is how many bytes before Start belong to the context of a leaf: text of the leaves before that is searched and
 	// embedded together with it, if whoever stores it does so, but is not part of it. Most strategies have none.
 	Overlap int
+	// Context, of a leaf, says in a line where the piece belongs in the text; it is searched and embedded with it. Summary is a short
+	// form of the piece. No chunker of this package makes either: they are for those that ask a language model.
+	Context, Summary string
 }
 
 // Chunker cuts a text into pieces. Implementations are deterministic and safe for concurrent use.

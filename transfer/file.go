@@ -24,7 +24,7 @@ import (
 // formatName and formatVersion stand in the header. A program reads files of its own version and of older ones.
 const (
 	formatName    = "llmemory export"
-	formatVersion = 1
+	formatVersion = 2
 )
 
 // LineError is a fault in a line of an export. It matches [llmemory.ErrCorrupt] if the line was damaged or the file cut off,
@@ -72,6 +72,12 @@ type documentLine struct {
 	Date        *time.Time      `json:"date"`
 	Metadata    json.RawMessage `json:"metadata"`
 	Language    string          `json:"language"`
+	Format      string          `json:"format,omitempty"`
+	Markup      string          `json:"markup,omitempty"`
+	Title       string          `json:"title,omitempty"`
+	Author      string          `json:"author,omitempty"`
+	SourceHash  []byte          `json:"source_hash,omitempty"`
+	Pages       []byte          `json:"pages,omitempty"`
 	ContentHash []byte          `json:"content_hash"`
 	NoVectors   bool            `json:"no_vectors"`
 	Version     int64           `json:"version"`
@@ -89,6 +95,8 @@ type leafLine struct {
 	Heading  string   `json:"heading,omitempty"`
 	Lead     string   `json:"lead,omitempty"`
 	Text     string   `json:"text"`
+	Context  string   `json:"context,omitempty"`
+	Summary  string   `json:"summary,omitempty"`
 	Vectors  []string `json:"vectors,omitempty"`
 }
 
@@ -99,6 +107,7 @@ type parentLine struct {
 	End     int    `json:"end"`
 	Tokens  int    `json:"tokens"`
 	Heading string `json:"heading,omitempty"`
+	Summary string `json:"summary,omitempty"`
 }
 
 type endLine struct {
@@ -194,7 +203,8 @@ func (w *writer) put(_ context.Context, d *item) error {
 		Owner: d.owner, DocumentID: s.Document.ID, OriginID: s.Document.OriginID, Key: s.Document.Key, Name: s.Document.Name,
 		Type: s.Document.Type, Metadata: s.Document.RawMetadata, Language: s.Document.Language, ContentHash: s.Document.ContentHash,
 		NoVectors: s.Document.NoVectors, Version: s.Document.Version, CreatedAt: s.Document.CreatedAt.UTC(),
-		UpdatedAt: s.Document.UpdatedAt.UTC(), Tail: s.Document.Tail,
+		UpdatedAt: s.Document.UpdatedAt.UTC(), Tail: s.Document.Tail, Format: s.Document.Format, Markup: s.Document.Markup,
+		Title: s.Document.Title, Author: s.Document.Author, SourceHash: s.Document.SourceHash, Pages: s.Document.Pages,
 	}
 	if date := s.Document.Date.UTC(); !date.IsZero() {
 		line.Date = &date
@@ -208,7 +218,7 @@ func (w *writer) put(_ context.Context, d *item) error {
 			w.write([]byte(","))
 		}
 		w.value(leafLine{ChunkID: c.ID, ParentID: c.ParentID, Start: c.Start, End: c.End, Tokens: c.Tokens, Heading: c.Heading, Lead: c.Lead,
-			Text: c.Text, Vectors: w.vectors(s, i)}, false)
+			Text: c.Text, Context: c.Context, Summary: c.Summary, Vectors: w.vectors(s, i)}, false)
 	}
 	w.write([]byte(`],"parents":[`))
 	for i := range s.Parents {
@@ -216,7 +226,8 @@ func (w *writer) put(_ context.Context, d *item) error {
 		if i > 0 {
 			w.write([]byte(","))
 		}
-		w.value(parentLine{ChunkID: c.ID, Level: c.Level, Start: c.Start, End: c.End, Tokens: c.Tokens, Heading: c.Heading}, false)
+		w.value(parentLine{ChunkID: c.ID, Level: c.Level, Start: c.Start, End: c.End, Tokens: c.Tokens, Heading: c.Heading,
+			Summary: c.Summary}, false)
 	}
 	w.write([]byte(`]`))
 	return w.close()
@@ -440,17 +451,19 @@ func (r *reader) document(b *bodyLine) (*item, error) {
 	record.StoredDocument = llmemory.StoredDocument{
 		ID: b.DocumentID, OriginID: b.OriginID, Key: b.Key, Name: b.Name, Type: b.Type, Language: b.Language,
 		ChunkCount: len(b.Leaves), Version: b.Version, CreatedAt: b.CreatedAt, UpdatedAt: b.UpdatedAt,
+		Format: b.Format, Markup: b.Markup, Title: b.Title, Author: b.Author,
 	}
 	if b.Date != nil {
 		record.Date = *b.Date
 	}
 	record.RawMetadata, record.ContentHash, record.NoVectors, record.Tail = b.Metadata, b.ContentHash, b.NoVectors, b.Tail
+	record.SourceHash, record.Pages = b.SourceHash, b.Pages
 	d.snapshot.Vectors = map[int64][][]float32{}
 	for i := range b.Leaves {
 		l := &b.Leaves[i]
 		d.snapshot.Leaves = append(d.snapshot.Leaves, llmemory.ChunkRecord{
 			Chunk: llmemory.Chunk{ID: l.ChunkID, DocumentID: b.DocumentID, ParentID: l.ParentID, Position: i, Start: l.Start, End: l.End,
-				Heading: l.Heading, Tokens: l.Tokens, Text: l.Text},
+				Heading: l.Heading, Tokens: l.Tokens, Text: l.Text, Context: l.Context, Summary: l.Summary},
 			Lead: l.Lead,
 		})
 		if len(l.Vectors) > len(r.generations) {
@@ -475,7 +488,7 @@ func (r *reader) document(b *bodyLine) (*item, error) {
 	}
 	for i, p := range b.Parents {
 		d.snapshot.Parents = append(d.snapshot.Parents, llmemory.ChunkRecord{Chunk: llmemory.Chunk{ID: p.ChunkID, DocumentID: b.DocumentID,
-			Level: p.Level, Position: i, Start: p.Start, End: p.End, Heading: p.Heading, Tokens: p.Tokens}})
+			Level: p.Level, Position: i, Start: p.Start, End: p.End, Heading: p.Heading, Tokens: p.Tokens, Summary: p.Summary}})
 	}
 	return d, nil
 }

@@ -108,6 +108,10 @@ func fill(tb testing.TB, m *llmemory.Memory, n int) {
 			if i%7 == 3 {
 				d.Embed = llmemory.EmbedNever
 			}
+			if i%5 == 2 {
+				d.Name, d.Title, d.Author, d.Format, d.Markup = "", fmt.Sprint("Titel ", i), "Ann", "pdf", "markdown"
+				d.Pages = []int{0, len(d.Content) / 2}
+			}
 			docs = append(docs, d)
 		}
 		docs = append(docs, llmemory.Document{Key: owner + "'s", Content: "what only " + owner + " knows"})
@@ -418,8 +422,8 @@ func TestDamagedFile(t *testing.T) {
 		{"foreign JSON", 1, llmemory.ErrInvalid, 0, "no header", func(l []string) { l[0] = `{"_id":"1","text":"x"}` + "\n" }},
 		{"foreign bytes", 1, llmemory.ErrInvalid, 0, "no header", func(l []string) { l[0] = "\x89PNG\x0d\n" }},
 		{"no header", 1, llmemory.ErrInvalid, 0, "no header", func(l []string) { l[0] = "" }},
-		{"newer", 1, llmemory.ErrUnavailable, 0, "version 2 of the format", all2(bare(1), replace(1, `"version":1`, `"version":2`))},
-		{"version 0", 1, llmemory.ErrCorrupt, 0, "version 0", all2(bare(1), replace(1, `"version":1`, `"version":0`))},
+		{"newer", 1, llmemory.ErrUnavailable, 0, "version 3 of the format", all2(bare(1), replace(1, `"version":2`, `"version":3`))},
+		{"version 0", 1, llmemory.ErrCorrupt, 0, "version 0", all2(bare(1), replace(1, `"version":2`, `"version":0`))},
 		{"header damaged", 1, llmemory.ErrCorrupt, 0, "sum", replace(1, `"first"`, `"fyrst"`)},
 		{"generation without dimensions", 1, llmemory.ErrCorrupt, 0, "0 dimensions", all2(bare(1), replace(1, `"dimensions":48`, `"dimensions":0`))},
 		{"bit flipped", 3, llmemory.ErrCorrupt, 1, "sum", replace(3, "river", "rivfr")},

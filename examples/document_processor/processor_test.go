@@ -160,8 +160,8 @@ func checkTables(t *testing.T, url, schema string) {
 	}
 	want := []string{
 		schema + ".document_chunks", schema + ".document_owners", schema + ".documents",
-		schema + ".embedding_generations", schema + ".embedding_indexes", schema + ".embedding_queue", schema + ".processed_documents",
-		schema + ".schema_migrations", schema + ".text_postings", schema + ".text_segments",
+		schema + ".embedding_generations", schema + ".embedding_indexes", schema + ".embedding_queue", schema + ".ingest_files",
+		schema + ".ingest_runs", schema + ".processed_documents", schema + ".schema_migrations", schema + ".text_postings", schema + ".text_segments",
 	}
 	got := read(`SELECT schemaname || '.' || tablename FROM pg_tables
 		WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1`)

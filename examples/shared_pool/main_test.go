@@ -46,7 +46,7 @@ func TestRun(t *testing.T) {
 	}
 
 	memory := []string{"document_chunks", "document_owners", "documents", "embedding_generations", "embedding_indexes", "embedding_queue",
-		"schema_migrations", "text_postings", "text_segments"}
+		"ingest_files", "ingest_runs", "schema_migrations", "text_postings", "text_segments"}
 	var want []string
 	for _, table := range []string{"schema_migrations", "users"} {
 		want = append(want, "auth."+table)

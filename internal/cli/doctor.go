@@ -251,7 +251,7 @@ func judgeMigrations(all []pgdbm.Migration, err error, mayCreate bool) (migrated
 
 // tables are what a role needs rights on. A test holds them against a migrated schema.
 var tables = []string{"document_chunks", "document_owners", "documents", "embedding_generations", "embedding_indexes", "embedding_queue",
-	"text_postings", "text_segments"}
+	"ingest_files", "ingest_runs", "text_postings", "text_segments"}
 
 func examineRights(ctx context.Context, db *pgdbm.DB) check {
 	c := check{Name: "rights", Status: checkOK, Detail: "this role may read and write the tables"}

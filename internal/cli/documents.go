@@ -20,8 +20,8 @@ const listHelp = `
 Lists documents, newest first unless --sort says otherwise.
 
 With --json:
-  {"documents":[{"document_id","origin_id","key","name","type","date","metadata","language","bytes","tokens","chunk_count",
-   "version","created_at","updated_at"}],"total","limit","offset"}
+  {"documents":[{"document_id","origin_id","key","name","type","date","metadata","format","title","author","language",
+   "bytes","tokens","chunk_count","version","created_at","updated_at"}],"total","limit","offset"}
 "total" counts all documents that match; "date" is null for a document without one.`
 
 func (a *app) listCommand() *cobra.Command {
@@ -168,6 +168,11 @@ func (a *app) printDocument(d *llmemory.StoredDocument) {
 		row("name", "%s", plain(d.Name))
 	}
 	row("type", "%s", d.Type)
+	for _, said := range [][2]string{{"format", d.Format}, {"title", d.Title}, {"author", d.Author}} {
+		if said[1] != "" {
+			row(said[0], "%s", plain(said[1]))
+		}
+	}
 	if !d.Date.IsZero() {
 		row("date", "%s", d.Date.UTC().Format(time.RFC3339))
 	}
@@ -187,10 +192,21 @@ func (a *app) printChunk(c *llmemory.Chunk) {
 		what = "section"
 	}
 	a.printf("\n%s %d  %s  bytes %d to %d, %d tokens", what, c.Position+1, c.ID, c.Start, c.End, c.Tokens)
+	if c.Page > 0 {
+		a.printf(", %s", pages(c))
+	}
 	if c.Heading != "" {
 		a.printf("  %s", plain(c.Heading))
 	}
 	a.printf("\n  %s\n", plain(c.Text))
+}
+
+// pages says on which pages a passage is.
+func pages(c *llmemory.Chunk) string {
+	if c.Page == c.PageEnd {
+		return fmt.Sprintf("page %d", c.Page)
+	}
+	return fmt.Sprintf("pages %d to %d", c.Page, c.PageEnd)
 }
 
 const deleteHelp = `

@@ -69,6 +69,9 @@ type documentJSON struct {
 	Type       llmemory.Type  `json:"type"`
 	Date       *time.Time     `json:"date"`
 	Metadata   map[string]any `json:"metadata"`
+	Format     string         `json:"format"`
+	Title      string         `json:"title"`
+	Author     string         `json:"author"`
 	Language   string         `json:"language"`
 	Bytes      int            `json:"bytes"`
 	Tokens     int            `json:"tokens"`
@@ -81,7 +84,7 @@ type documentJSON struct {
 func newDocumentJSON(d *llmemory.StoredDocument) documentJSON {
 	return documentJSON{
 		DocumentID: d.ID, OriginID: d.OriginID, Key: d.Key, Name: d.Name, Type: d.Type, Date: timeOrNull(d.Date),
-		Metadata: object(d.Metadata), Language: d.Language, Bytes: d.Bytes, Tokens: d.Tokens, ChunkCount: d.ChunkCount,
+		Metadata: object(d.Metadata), Format: d.Format, Title: d.Title, Author: d.Author, Language: d.Language, Bytes: d.Bytes, Tokens: d.Tokens, ChunkCount: d.ChunkCount,
 		Version: d.Version, CreatedAt: d.CreatedAt.UTC(), UpdatedAt: d.UpdatedAt.UTC(),
 	}
 }
@@ -96,14 +99,25 @@ type chunkJSON struct {
 	End      int    `json:"end"`
 	Tokens   int    `json:"tokens"`
 	Heading  string `json:"heading"`
+	Page     *int   `json:"page"`
 	Text     string `json:"text"`
+	Context  string `json:"context,omitempty"`
+	Summary  string `json:"summary,omitempty"`
 }
 
 func newChunkJSON(c *llmemory.Chunk) chunkJSON {
 	return chunkJSON{
 		ChunkID: c.ID, ParentID: c.ParentID, Level: c.Level, Position: c.Position, Start: c.Start, End: c.End,
-		Tokens: c.Tokens, Heading: c.Heading, Text: c.Text,
+		Tokens: c.Tokens, Heading: c.Heading, Page: pageOrNull(c.Page), Text: c.Text, Context: c.Context, Summary: c.Summary,
 	}
+}
+
+// pageOrNull is null for what has no pages.
+func pageOrNull(page int) *int {
+	if page == 0 {
+		return nil
+	}
+	return &page
 }
 
 func newChunksJSON(chunks []llmemory.Chunk) []chunkJSON {

@@ -24,9 +24,10 @@ Finding nothing is no error.
 
 With --json:
   {"query","mode","degraded","took_ms","hits":[{"chunk_id","document_id","origin_id","name","type","score",
-   "scores":{"text","vector","fused","rerank"},"text","start","end","heading","metadata"}]}
+   "scores":{"text","vector","fused","rerank"},"text","start","end","heading","page","metadata"}]}
 "degraded" lists what is missing from the answer and why; scores of stages that
-did not see a hit are null. --context adds "before" and "after" to each hit,
+did not see a hit are null, and so is the page of a document without pages; a
+chunker that makes them adds "context" and "summary". --context adds "before" and "after" to each hit,
 --parents adds "parent", and --explain adds "explanation".`
 
 func (a *app) searchCommand() *cobra.Command {
@@ -54,6 +55,9 @@ type hitJSON struct {
 	Start      int            `json:"start"`
 	End        int            `json:"end"`
 	Heading    string         `json:"heading"`
+	Page       *int           `json:"page"`
+	Context    string         `json:"context,omitempty"`
+	Summary    string         `json:"summary,omitempty"`
 	Metadata   map[string]any `json:"metadata"`
 	Parent     *chunkJSON     `json:"parent,omitempty"`
 	Before     *[]chunkJSON   `json:"before,omitempty"`
@@ -154,6 +158,7 @@ func newSearchJSON(r *llmemory.Result, neighbours bool) searchJSON {
 		out.Hits[i] = hitJSON{
 			ChunkID: h.ID, DocumentID: h.DocumentID, OriginID: h.Document.OriginID, Name: h.Document.Name, Type: h.Document.Type,
 			Score: h.Score, Scores: scoresJSON(h.Scores), Text: h.Text, Start: h.Start, End: h.End, Heading: h.Heading,
+			Page: pageOrNull(h.Page), Context: h.Context, Summary: h.Summary,
 			Metadata: object(h.Document.Metadata),
 		}
 		if h.Parent != nil {
@@ -186,6 +191,9 @@ func (a *app) printHit(rank int, h *llmemory.Hit) {
 	a.printf("%d  %.4f  %s", rank, h.Score, plain(name))
 	if h.Heading != "" {
 		a.printf("  %s", plain(h.Heading))
+	}
+	if h.Page > 0 {
+		a.printf("  %s", pages(&h.Chunk))
 	}
 	a.printf("\n   document %s, bytes %d to %d\n", h.DocumentID, h.Start, h.End)
 	a.printPassages("before", h.Before)

@@ -192,9 +192,11 @@ func split(c *llmemory.Changes, most int) (part llmemory.Changes, more bool) {
 	part = llmemory.Changes{Owner: c.Owner, DeleteDocuments: c.DeleteDocuments}
 	c.DeleteDocuments = nil
 	part.Documents = take(&c.Documents, &room, func(d *llmemory.DocumentRecord) int {
-		return 512 + len(d.OriginID) + len(d.Key) + len(d.Name) + len(d.RawMetadata) + len(d.Tail)
+		return 512 + len(d.OriginID) + len(d.Key) + len(d.Name) + len(d.RawMetadata) + len(d.Tail) + len(d.Title) + len(d.Author) + len(d.Pages)
 	})
-	size := func(r *llmemory.ChunkRecord) int { return 256 + len(r.Heading) + len(r.Lead) + len(r.Text) }
+	size := func(r *llmemory.ChunkRecord) int {
+		return 256 + len(r.Heading) + len(r.Lead) + len(r.Text) + len(r.Context) + len(r.Summary)
+	}
 	part.DeleteChunks = take(&c.DeleteChunks, &room, func(id *string) int { return 8 + len(*id) })
 	part.UpdateChunks = take(&c.UpdateChunks, &room, size)
 	part.InsertChunks = take(&c.InsertChunks, &room, size)
@@ -386,6 +388,9 @@ func documentArgs(owner string, docs []llmemory.DocumentRecord) []any {
 		bytes, tokens, versions          = make([]int64, n), make([]int64, n), make([]int64, n)
 		leaves                           = make([]int32, n)
 		bare                             = make([]bool, n)
+		formats, markups                 = make([]string, n), make([]string, n)
+		titles, authors                  = make([]string, n), make([]string, n)
+		sources, pages                   = make([][]byte, n), make([][]byte, n)
 	)
 	for i, d := range docs {
 		ids[i], origins[i], keys[i], names[i], kinds[i] = d.ID, d.OriginID, d.Key, d.Name, string(d.Type)
@@ -395,8 +400,19 @@ func documentArgs(owner string, docs []llmemory.DocumentRecord) []any {
 		metadata[i], languages[i], tails[i], hashes[i] = string(d.RawMetadata), d.Language, d.Tail, d.ContentHash
 		bytes[i], tokens[i], versions[i], leaves[i] = int64(d.Bytes), int64(d.Tokens), d.Version, int32(d.ChunkCount)
 		bare[i] = d.NoVectors
+		formats[i], markups[i], titles[i], authors[i] = d.Format, d.Markup, d.Title, d.Author
+		sources[i], pages[i] = notNull(d.SourceHash), notNull(d.Pages)
 	}
-	return []any{owner, ids, origins, keys, names, kinds, dates, metadata, languages, hashes, bytes, tokens, leaves, tails, bare, versions}
+	return []any{owner, ids, origins, keys, names, kinds, dates, metadata, languages, hashes, bytes, tokens, leaves, tails, bare, versions,
+		formats, markups, titles, authors, sources, pages}
+}
+
+// notNull is for columns where no bytes are a value.
+func notNull(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
 }
 
 // datesArgs returns the dates that documents bring along.
@@ -424,13 +440,17 @@ func chunkColumns(chunks []llmemory.ChunkRecord) []any {
 		positions, tokens, lengths    = make([]int32, n), make([]int32, n), make([]int32, n)
 		starts, ends, ordinals        = make([]int64, n), make([]int64, n), make([]int64, n)
 		hashes                        = make([][]byte, n)
+		pages, pageEnds               = make([]int32, n), make([]int32, n)
+		contexts, summaries           = make([]string, n), make([]string, n)
 	)
 	for i, c := range chunks {
 		ids[i], parents[i], headings[i], leads[i] = c.ID, c.ParentID, c.Heading, c.Lead
 		positions[i], tokens[i], lengths[i] = int32(c.Position), int32(c.Tokens), int32(c.Length)
 		starts[i], ends[i], ordinals[i], hashes[i] = int64(c.Start), int64(c.End), leafOrdinal(c), c.InputHash
+		pages[i], pageEnds[i], contexts[i], summaries[i] = int32(c.Page), int32(c.PageEnd), c.Context, c.Summary
 	}
-	return []any{ids, parents, positions, starts, ends, tokens, ordinals, lengths, hashes, headings, leads}
+	return []any{ids, parents, positions, starts, ends, tokens, ordinals, lengths, hashes, headings, leads, pages, pageEnds, contexts,
+		summaries}
 }
 
 func insertChunkArgs(c llmemory.Changes) []any {

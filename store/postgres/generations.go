@@ -483,7 +483,7 @@ func (s *Store) Inputs(ctx context.Context, p llmemory.InputsParams) ([]llmemory
 	err = s.read(ctx, "", func(b *pgdbm.Batch) {
 		out = nil
 		b.Queue(s.sql.Get("inputs"), percent, int64(p.Limit)).Rows(collect(&out, func(r pgx.Rows, in *llmemory.JobInput) error {
-			return r.Scan(&in.Owner, &in.Name, &in.Heading, &in.Text)
+			return r.Scan(&in.Owner, &in.Name, &in.Heading, &in.Context, &in.Text)
 		}))
 	})
 	return out, err

@@ -684,7 +684,7 @@ func hostilePublic(t *testing.T) string {
 	b.WriteString("SET search_path = pg_catalog;\n")
 	b.WriteString(`CREATE FUNCTION public.fail() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''hostile trigger''; END';` + "\n")
 	for _, table := range []string{"document_chunks", "document_owners", "documents", "embedding_generations", "embedding_indexes",
-		"embedding_queue", "text_postings", "text_segments"} {
+		"embedding_queue", "ingest_files", "ingest_runs", "text_postings", "text_segments"} {
 		fmt.Fprintf(&b, "CREATE TABLE public.%s (owner_id integer, locked boolean);\n", table)
 		fmt.Fprintf(&b, "INSERT INTO public.%s VALUES (1, true);\n", table)
 		fmt.Fprintf(&b, "CREATE TRIGGER fail BEFORE INSERT OR UPDATE OR DELETE ON public.%s EXECUTE FUNCTION public.fail();\n", table)

@@ -103,7 +103,7 @@ func contents(t testing.TB, conn *pgx.Conn, schema string) map[string]string {
 func ours(schema string) []string {
 	var out []string
 	for _, table := range []string{"document_chunks", "document_owners", "documents", "embedding_generations",
-		"embedding_generations_generation_seq", "embedding_indexes", "embedding_queue", "schema_migrations", "text_postings", "text_segments"} {
+		"embedding_generations_generation_seq", "embedding_indexes", "embedding_queue", "ingest_files", "ingest_runs", "schema_migrations", "text_postings", "text_segments"} {
 		out = append(out, schema+"."+table)
 	}
 	return out

@@ -14,7 +14,7 @@ import (
 
 // tables are what the migrations make, beside schema_migrations.
 var tables = []string{"document_chunks", "document_owners", "documents", "embedding_generations", "embedding_indexes", "embedding_queue",
-	"text_postings", "text_segments"}
+	"ingest_files", "ingest_runs", "text_postings", "text_segments"}
 
 // hint tells a role that may not migrate what to do.
 const hint = "run `llmemory migrate up` as a role that may, then `llmemory migrate grants --role ROLE` prints what this role needs"

@@ -166,7 +166,7 @@ func (s *Store) Claim(ctx context.Context, p llmemory.ClaimParams) ([]llmemory.J
 				var j llmemory.Job
 				var ordinal int64
 				var there bool
-				if err := rows.Scan(&j.Owner, &ordinal, &j.Attempts, &there, &j.Name, &j.Heading, &j.Text); err != nil {
+				if err := rows.Scan(&j.Owner, &ordinal, &j.Attempts, &there, &j.Name, &j.Heading, &j.Context, &j.Text); err != nil {
 					return err
 				}
 				j.Ordinal = uint64(ordinal)

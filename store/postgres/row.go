@@ -50,6 +50,14 @@ func (r *row) text() string {
 
 func (r *row) bytes() []byte { return bytes.Clone(r.raw()) }
 
+// some returns a column's bytes, nil if there are none.
+func (r *row) some() []byte {
+	if v := r.raw(); len(v) > 0 {
+		return bytes.Clone(v)
+	}
+	return nil
+}
+
 // json returns a jsonb without the number of its version.
 func (r *row) json() []byte {
 	v := r.raw()

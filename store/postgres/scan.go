@@ -41,13 +41,14 @@ func unmarshal(raw []byte, into any) error {
 }
 
 // documentColumns is how many columns of a document every statement on documents returns, in the order of readDocument.
-const documentColumns = 17
+const documentColumns = 23
 
 func readDocument(r *row) (d llmemory.DocumentRecord, err error) {
 	d.ID, d.OriginID, d.Key, d.Name, d.Type = r.text(), r.text(), r.text(), r.text(), llmemory.Type(r.text())
 	d.Date, d.RawMetadata, d.Language, d.ContentHash = r.time(), r.json(), r.text(), r.bytes()
 	d.Bytes, d.Tokens, d.ChunkCount = int(r.int()), int(r.int()), int(r.int())
 	d.Tail, d.NoVectors, d.Version, d.CreatedAt, d.UpdatedAt = r.text(), r.bool(), r.int(), r.time(), r.time()
+	d.Format, d.Markup, d.Title, d.Author, d.SourceHash, d.Pages = r.text(), r.text(), r.text(), r.text(), r.some(), r.some()
 	if r.err != nil {
 		return d, r.err
 	}
@@ -67,6 +68,8 @@ func scanDocument(rows pgx.Rows, out *llmemory.DocumentRecord) (err error) {
 func scanEdited(rows pgx.Rows, out *llmemory.EditDocument) error {
 	var (
 		ids, parents, headings, leads []string
+		contexts, summaries           []string
+		pages, pageEnds               []int32
 		levels                        []int16
 		positions, tokens, lengths    []int32
 		starts, ends, ordinals        []int64
@@ -78,7 +81,7 @@ func scanEdited(rows pgx.Rows, out *llmemory.EditDocument) error {
 		return err
 	}
 	if err := rows.Scan(append(make([]any, documentColumns), &ids, &parents, &levels, &positions, &starts, &ends, &tokens, &ordinals, &lengths,
-		&hashes, &headings, &leads)...); err != nil {
+		&hashes, &headings, &leads, &pages, &pageEnds, &contexts, &summaries)...); err != nil {
 		return err
 	}
 	for i, id := range ids {
@@ -86,6 +89,7 @@ func scanEdited(rows pgx.Rows, out *llmemory.EditDocument) error {
 			Chunk: llmemory.Chunk{
 				ID: id, DocumentID: out.Document.ID, ParentID: parents[i], Level: int(levels[i]), Position: int(positions[i]),
 				Start: int(starts[i]), End: int(ends[i]), Heading: headings[i], Tokens: int(tokens[i]),
+				Page: int(pages[i]), PageEnd: int(pageEnds[i]), Context: contexts[i], Summary: summaries[i],
 			},
 			Lead: leads[i], Ordinal: uint64(ordinals[i]), Length: int(lengths[i]), InputHash: hashes[i],
 		})
@@ -97,6 +101,7 @@ func readChunk(r *row) (c llmemory.ChunkRecord) {
 	c.ID, c.DocumentID, c.ParentID, c.Level, c.Position = r.text(), r.text(), r.text(), int(r.int()), int(r.int())
 	c.Start, c.End, c.Tokens, c.Ordinal, c.Length = int(r.int()), int(r.int()), int(r.int()), uint64(r.int()), int(r.int())
 	c.InputHash, c.Heading, c.Lead, c.Text = r.bytes(), r.text(), r.text(), r.text()
+	c.Page, c.PageEnd, c.Context, c.Summary = int(r.int()), int(r.int()), r.text(), r.text()
 	return c
 }
 
@@ -188,7 +193,7 @@ func assemble(segments []llmemory.Segment, pages []llmemory.IndexPage) ([]llmemo
 
 func scanLeaf(rows pgx.Rows, out *llmemory.LeafRecord) error {
 	var ordinal int64
-	if err := rows.Scan(&ordinal, &out.DocumentName, &out.Language, &out.Heading, &out.Text); err != nil {
+	if err := rows.Scan(&ordinal, &out.DocumentName, &out.Language, &out.Heading, &out.Context, &out.Text); err != nil {
 		return err
 	}
 	out.Ordinal = uint64(ordinal)

@@ -250,7 +250,8 @@ func (e *edit) putDocument(c *conn, owner string, d llmemory.DocumentRecord) err
 		name, created, updated = "restore_documents", micros(d.CreatedAt), micros(d.UpdatedAt)
 	}
 	return c.exec(e.store.sql.Get(name), owner, uuid(d.ID), d.OriginID, d.Key, d.Name, string(d.Type), date, string(d.RawMetadata),
-		d.Language, notNull(d.ContentHash), d.Bytes, d.Tokens, d.ChunkCount, d.Tail, d.NoVectors, d.Version, created, updated)
+		d.Language, notNull(d.ContentHash), d.Bytes, d.Tokens, d.ChunkCount, d.Tail, d.NoVectors, d.Version, created, updated, d.Format, d.Markup, d.Title, d.Author,
+		notNull(d.SourceHash), notNull(d.Pages))
 }
 
 // chunkArgs returns the columns that new and kept chunks have in common.
@@ -259,7 +260,8 @@ func chunkArgs(owner string, r llmemory.ChunkRecord) []any {
 	if r.Level == 0 {
 		ordinal = r.Ordinal
 	}
-	return []any{owner, uuid(r.ID), uuid(r.ParentID), r.Position, r.Start, r.End, r.Tokens, ordinal, r.Length, r.InputHash, r.Heading, r.Lead}
+	return []any{owner, uuid(r.ID), uuid(r.ParentID), r.Position, r.Start, r.End, r.Tokens, ordinal, r.Length, r.InputHash, r.Heading, r.Lead,
+		r.Page, r.PageEnd, r.Context, r.Summary}
 }
 
 // changeIndex writes the changes of the text index.

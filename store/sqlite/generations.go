@@ -272,7 +272,8 @@ func (s *Store) Inputs(ctx context.Context, p llmemory.InputsParams) ([]llmemory
 				found, next = true, at+1
 				if !seen[at] {
 					seen[at] = true
-					out = append(out, llmemory.JobInput{Owner: r.ColumnText(1), Name: r.ColumnText(2), Heading: r.ColumnText(3), Text: r.ColumnText(4)})
+					out = append(out, llmemory.JobInput{Owner: r.ColumnText(1), Name: r.ColumnText(2), Heading: r.ColumnText(3),
+						Context: r.ColumnText(4), Text: r.ColumnText(5)})
 				}
 				return nil
 			}, from); err != nil {

@@ -25,7 +25,7 @@ const applicationID = 0x4c4c4d45
 
 // tables are what the migrations make, beside schema_migrations.
 var tables = []string{"document_chunks", "document_owners", "documents", "embedding_generations", "embedding_pages", "embedding_queue",
-	"embedding_sets", "embeddings", "text_postings", "text_segments"}
+	"embedding_sets", "embeddings", "ingest_files", "ingest_runs", "text_postings", "text_segments"}
 
 const (
 	createTracking = `CREATE TABLE schema_migrations (

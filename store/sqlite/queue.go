@@ -255,7 +255,7 @@ func (s *Store) Claim(ctx context.Context, p llmemory.ClaimParams) ([]llmemory.J
 			there := false
 			if err := c.query(s.sql.Get("job_input"), func(r row) error {
 				there = true
-				t.Name, t.Heading, t.Text = r.ColumnText(0), r.ColumnText(1), r.ColumnText(2)
+				t.Name, t.Heading, t.Context, t.Text = r.ColumnText(0), r.ColumnText(1), r.ColumnText(2), r.ColumnText(3)
 				return nil
 			}, t.Owner, t.Ordinal); err != nil {
 				return err

@@ -84,8 +84,18 @@ func scanDocumentFrom(r row, at int, d *llmemory.DocumentRecord) (err error) {
 	d.Bytes, d.Tokens, d.ChunkCount = r.ColumnInt(at+9), r.ColumnInt(at+10), r.ColumnInt(at+11)
 	d.Tail, d.NoVectors, d.Version = r.ColumnText(at+12), r.ColumnBool(at+13), r.ColumnInt64(at+14)
 	d.CreatedAt, d.UpdatedAt = timeOf(r.ColumnInt64(at+15)), timeOf(r.ColumnInt64(at+16))
+	d.Format, d.Markup, d.Title, d.Author = r.ColumnText(at+17), r.ColumnText(at+18), r.ColumnText(at+19), r.ColumnText(at+20)
+	d.SourceHash, d.Pages = some(r, at+21), some(r, at+22)
 	d.Metadata, err = llmemory.DecodeMetadata(d.RawMetadata)
 	return err
+}
+
+// some returns a column's bytes, nil if there are none.
+func some(r row, column int) []byte {
+	if v := blob(r, column); len(v) > 0 {
+		return v
+	}
+	return nil
 }
 
 // scanChunk reads the columns that every statement on chunks returns, in their order.
@@ -94,11 +104,12 @@ func scanChunk(r row, c *llmemory.ChunkRecord) error {
 	c.Level, c.Position, c.Start, c.End, c.Tokens = r.ColumnInt(3), r.ColumnInt(4), r.ColumnInt(5), r.ColumnInt(6), r.ColumnInt(7)
 	c.Ordinal, c.Length, c.InputHash = uint64(r.ColumnInt64(8)), r.ColumnInt(9), blob(r, 10)
 	c.Heading, c.Lead, c.Text = r.ColumnText(11), r.ColumnText(12), r.ColumnText(13)
+	c.Page, c.PageEnd, c.Context, c.Summary = r.ColumnInt(14), r.ColumnInt(15), r.ColumnText(16), r.ColumnText(17)
 	return nil
 }
 
 // chunkColumns is how many columns scanChunk reads.
-const chunkColumns = 14
+const chunkColumns = 18
 
 func scanHit(r row, h *llmemory.HitRecord) error {
 	if err := scanChunk(r, &h.Chunk); err != nil {
@@ -130,7 +141,7 @@ func scanPage(r row, p *llmemory.IndexPage) error {
 
 func scanLeaf(r row, l *llmemory.LeafRecord) error {
 	l.Ordinal, l.DocumentName, l.Language = uint64(r.ColumnInt64(0)), r.ColumnText(1), r.ColumnText(2)
-	l.Heading, l.Text = r.ColumnText(3), r.ColumnText(4)
+	l.Heading, l.Context, l.Text = r.ColumnText(3), r.ColumnText(4), r.ColumnText(5)
 	return nil
 }
 

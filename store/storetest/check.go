@@ -69,6 +69,14 @@ func CheckIndex(ctx context.Context, store llmemory.Store, owner string) (err er
 	return nil
 }
 
+// searched are the parts of a leaf that searches see.
+func searched(name, heading, context, text string) []string {
+	if context == "" {
+		return []string{name, heading, text}
+	}
+	return []string{name, heading, context, text}
+}
+
 // indexedLeaves analyses all leaves of an owner, in order.
 func indexedLeaves(ctx context.Context, edit llmemory.Edit, owner string) ([]postings.Doc, error) {
 	m := newModel(owner)
@@ -79,7 +87,7 @@ func indexedLeaves(ctx context.Context, edit llmemory.Edit, owner string) ([]pos
 			return out, err
 		}
 		for _, l := range page {
-			tokens, length := m.analyse(l.Language, l.DocumentName, l.Heading, l.Text)
+			tokens, length := m.analyse(l.Language, searched(l.DocumentName, l.Heading, l.Context, l.Text)...)
 			out = append(out, postings.Doc{Ordinal: l.Ordinal, Tokens: tokens, Length: length})
 			after = int64(l.Ordinal)
 		}

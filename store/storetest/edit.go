@@ -61,20 +61,21 @@ func handmade(t *testing.T, owner, key string, leaves ...string) llmemory.Change
 		StoredDocument: llmemory.StoredDocument{
 			ID: id, OriginID: "o", Key: key, Name: "name of " + key, Type: llmemory.PDF, Date: date,
 			Metadata: map[string]any{"n": 1.5}, Language: "en", Bytes: 10, Tokens: 20, ChunkCount: len(leaves), Version: 1,
+			Format: "docx", Markup: "markdown", Title: "title of " + key, Author: "Ann O'Nymous",
 		},
-		ContentHash: []byte{0, 1, 255}, RawMetadata: []byte(`{"n":1.5}`), Tail: " \n",
+		ContentHash: []byte{0, 1, 255}, RawMetadata: []byte(`{"n":1.5}`), Tail: " \n", SourceHash: []byte{9, 0, 8}, Pages: []byte{0, 4},
 	}}}
 	chunkID := func(i int) string {
 		return llmemory.DocumentID(owner, llmemory.Identity{OriginID: "chunk of " + key, Key: fmt.Sprint(i)})
 	}
 	parent := llmemory.ChunkRecord{Chunk: llmemory.Chunk{ID: chunkID(-1), DocumentID: id, Level: 1, Start: 1, End: 9, Heading: "H > I",
-		Tokens: 20}}
+		Tokens: 20, Page: 1, PageEnd: 2, Summary: "all of it"}}
 	c.InsertChunks = append(c.InsertChunks, parent)
 	var b postings.Builder
 	for i, text := range leaves {
 		c.InsertChunks = append(c.InsertChunks, llmemory.ChunkRecord{
 			Chunk: llmemory.Chunk{ID: chunkID(i), DocumentID: id, ParentID: parent.ID, Position: i, Start: i, End: i + 1, Heading: "H",
-				Tokens: 3 + i, Text: text},
+				Tokens: 3 + i, Text: text, Page: 1 + i, PageEnd: 2 + i, Context: fmt.Sprint("context ", i), Summary: fmt.Sprint("summary ", i)},
 			Lead: "\n", Ordinal: uint64(i), Length: 2 + i, InputHash: []byte{byte(i), 0},
 		})
 		if err := b.Add(postings.Doc{Ordinal: uint64(i), Length: 2 + i, Tokens: []postings.Token{{Term: "en:x"}, {Term: "en:" + text, Position: 1}}}); err != nil {
@@ -265,11 +266,13 @@ func (s *suite) testUpdate(t *testing.T) {
 	d := first.Documents[0]
 	d.Name, d.Type, d.Date, d.Language, d.Version, d.Tail = "new name", llmemory.Chat, time.Time{}, "de", 2, ""
 	d.Metadata, d.RawMetadata, d.ContentHash = map[string]any{}, []byte(`{}`), []byte{7}
+	d.Format, d.Markup, d.Title, d.Author, d.SourceHash, d.Pages = "rtf", "", "new title", "", nil, []byte{1, 2, 3}
 	d.Bytes, d.Tokens, d.ChunkCount = 1, 2, 2
 	next.Documents = []llmemory.DocumentRecord{d}
 	moved := first.InsertChunks[1]
 	moved.ParentID, moved.Position, moved.Start, moved.End, moved.Heading, moved.Lead = "", 1, 5, 8, "New", "\t"
 	moved.Tokens, moved.Ordinal, moved.Length, moved.InputHash = 9, 17, 8, []byte{9}
+	moved.Page, moved.PageEnd, moved.Context, moved.Summary = 7, 8, "new context", ""
 	next.UpdateChunks = []llmemory.ChunkRecord{moved}
 	next.DeleteChunks = []string{first.InsertChunks[0].ID, first.InsertChunks[2].ID}
 	var last time.Time
@@ -549,7 +552,7 @@ func (s *suite) testLoad(t *testing.T) {
 func (s *suite) testLeaves(t *testing.T) {
 	o := s.owner(t)
 	add(t, o, llmemory.Document{Name: "n", Language: "en", Content: join("# Title", numbered(4, "english %d"))})
-	add(t, o, llmemory.Document{Language: "de", Content: numbered(4, "deutsch %d")})
+	add(t, o, llmemory.Document{Language: "de", Title: "Titel", Content: numbered(4, "deutsch %d {Wort}")})
 	edit := openEdit(t, s.shared, llmemory.EditParams{Owner: o.ID()})
 	var all []llmemory.LeafRecord
 	for after := int64(-1); ; {
@@ -575,7 +578,8 @@ func (s *suite) testLeaves(t *testing.T) {
 		case i == 0:
 			want.Text = "# Title"
 		case i > 4:
-			want = llmemory.LeafRecord{Ordinal: l.Ordinal, Language: "de", Text: fmt.Sprintf("deutsch %d", i-5)}
+			want = llmemory.LeafRecord{Ordinal: l.Ordinal, DocumentName: "Titel", Language: "de", Context: "about Wort",
+				Text: fmt.Sprintf("deutsch %d {Wort}", i-5)}
 		}
 		if diff := cmp.Diff(want, l); diff != "" {
 			t.Errorf("leaf %d (-want +got):\n%s", i, diff)

@@ -432,7 +432,7 @@ func readExact(t *testing.T, h *exactHistory) *exactReference {
 func (r *exactReference) add(d *llmemory.StoredDocument, c llmemory.Chunk) {
 	l := exactLeaf{id: c.ID, document: d}
 	counts := map[int32]int32{}
-	for _, part := range []string{d.Name, c.Heading, c.Text} {
+	for _, part := range searched(cmp.Or(d.Name, d.Title), c.Heading, c.Context, c.Text) {
 		tokens, _ := r.analyzer.Analyze(d.Language, part, nil)
 		l.length += float64(analysis.Length(tokens))
 		var places []exactPlace

@@ -14,9 +14,10 @@ import (
 )
 
 // paragraphs is a chunker whose result a test can foresee: every paragraph is a leaf, every three of them have a parent, a
-// paragraph that begins with "# " is the heading of those after it, and tokens are words.
+// paragraph that begins with "# " is the heading of those after it, one that ends with "{word}" has the context "about word" and the
+// summary "word", and tokens are words.
 func paragraphs() chunk.Chunker {
-	blank := regexp.MustCompile(`\n\s*\n`)
+	blank, braced := regexp.MustCompile(`\n\s*\n`), regexp.MustCompile(`\{(\w+)\}$`)
 	return chunk.Func{Name: "storetest paragraphs 1", Cut: func(ctx context.Context, t chunk.Text) ([]chunk.Piece, error) {
 		var leaves []chunk.Piece
 		var heading []string
@@ -29,9 +30,11 @@ func paragraphs() chunk.Chunker {
 					heading = []string{title}
 				}
 				start := at + strings.Index(part, text)
-				leaves = append(leaves, chunk.Piece{
-					Start: start, End: start + len(text), Parent: -1, Heading: heading, Tokens: len(strings.Fields(text)),
-				})
+				leaf := chunk.Piece{Start: start, End: start + len(text), Parent: -1, Heading: heading, Tokens: len(strings.Fields(text))}
+				if word := braced.FindStringSubmatch(text); word != nil {
+					leaf.Context, leaf.Summary = "about "+word[1], word[1]
+				}
+				leaves = append(leaves, leaf)
 			}
 			at = gap[1]
 		}

@@ -40,6 +40,9 @@ func variety() []llmemory.Document {
 		{Key: "chinese", Content: "数据 running 数据库"},
 		{Key: "bare", Language: "en", Content: join("never embedded", "running on"), Embed: llmemory.EmbedNever},
 		{Key: "later", Language: "en", Content: join("waits for a vector", "as does this"), Embed: llmemory.EmbedLater},
+		{Key: "paged", Title: "A paged one", Author: "Ann", Format: "pdf", Pages: []int{0, 12, 12, 30},
+			Content: join("page one", "page three {water}", "page four", "the end")},
+		{Key: "named", Name: "named.docx", Title: "unsearched", Format: "docx", Markup: "markdown", Language: "en", Content: "has both"},
 		{Key: "twice", Language: "en", Content: join("same words", "same words", "other words", "same words")},
 	}
 	for i := range 20 {
@@ -395,6 +398,12 @@ func (s *suite) testRestoreRefused(t *testing.T) {
 		"leaf's id":          {"chunks", func(d *llmemory.Snapshot) { d.Leaves[0].ID = unknownID }},
 		"another document's": {"chunks", func(d *llmemory.Snapshot) { d.Leaves[0].DocumentID = unknownID }},
 		"negative tokens":    {"chunks", func(d *llmemory.Snapshot) { d.Leaves[0].Tokens = -1 }},
+		"context with a NUL": {"chunks", func(d *llmemory.Snapshot) { d.Leaves[0].Context = "\x00" }},
+		"summary no UTF-8":   {"chunks", func(d *llmemory.Snapshot) { d.Leaves[0].Summary = "\xff" }},
+		"pages beyond":       {"pages", func(d *llmemory.Snapshot) { d.Document.Pages = []byte{0xff, 0x7f} }},
+		"pages cut off":      {"pages", func(d *llmemory.Snapshot) { d.Document.Pages = []byte{0x80} }},
+		"title of lines":     {"title", func(d *llmemory.Snapshot) { d.Document.Title = "a\nb" }},
+		"long source hash":   {"source_hash", func(d *llmemory.Snapshot) { d.Document.SourceHash = make([]byte, 65) }},
 		"heading with a NUL": {"chunks", func(d *llmemory.Snapshot) { d.Leaves[0].Heading = "\x00" }},
 		"vectors too few":    {"vectors", func(d *llmemory.Snapshot) { d.Vectors[generation] = d.Vectors[generation][:2] }},
 		"vector too short":   {"vectors", func(d *llmemory.Snapshot) { d.Vectors[generation][1] = []float32{1} }},

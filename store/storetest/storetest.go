@@ -61,6 +61,7 @@ func RunWith(t *testing.T, open func(tb testing.TB) llmemory.Store, o Options) {
 		{"View", s.viewCases()},
 		{"Edit", s.editCases()},
 		{"Document", s.documentCases()},
+		{"Source", s.sourceCases()},
 		{"Limit", s.limitCases()},
 		{"Filter", s.filterCases()},
 		{"List", s.listCases()},

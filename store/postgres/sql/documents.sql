@@ -1,6 +1,7 @@
 -- name: lookup
 SELECT document_id::text, id_at_origin, document_key, document_name, document_type, document_date, metadata, language,
-       content_hash, bytes, tokens, leaves, tail, no_vectors, version, created_at, updated_at
+       content_hash, bytes, tokens, leaves, tail, no_vectors, version, created_at, updated_at,
+       format, markup, title, author, source_hash, pages
 FROM unnest($2::text[], $3::text[]) AS want (origin, key)
 CROSS JOIN LATERAL (
     SELECT * FROM {{tables.documents}} WHERE owner_id = $1 AND id_at_origin = want.origin AND document_key = want.key OFFSET 0
@@ -8,20 +9,23 @@ CROSS JOIN LATERAL (
 
 -- name: document
 SELECT document_id::text, id_at_origin, document_key, document_name, document_type, document_date, metadata, language,
-       content_hash, bytes, tokens, leaves, tail, no_vectors, version, created_at, updated_at
+       content_hash, bytes, tokens, leaves, tail, no_vectors, version, created_at, updated_at,
+       format, markup, title, author, source_hash, pages
 FROM {{tables.documents}}
 WHERE owner_id = $1 AND document_id = $2::uuid;
 
 -- name: document_chunks
 SELECT chunk_id::text, document_id::text, coalesce(parent_id::text, ''), level, position, start_byte, end_byte, tokens,
-       coalesce(ordinal, 0), length, input_hash, heading, lead, content
+       coalesce(ordinal, 0), length, input_hash, heading, lead, content,
+       page, page_end, context, summary
 FROM {{tables.document_chunks}}
 WHERE owner_id = $1 AND document_id = $2::uuid AND level BETWEEN $3 AND $4
 ORDER BY level, position;
 
 -- name: chunk_page
 SELECT chunk_id::text, document_id::text, coalesce(parent_id::text, ''), level, position, start_byte, end_byte, tokens,
-       coalesce(ordinal, 0), length, input_hash, heading, lead, content
+       coalesce(ordinal, 0), length, input_hash, heading, lead, content,
+       page, page_end, context, summary
 FROM {{tables.document_chunks}}
 WHERE owner_id = $1 AND document_id = $2::uuid AND level = $3 AND position >= $4::bigint AND position < $5::bigint
 ORDER BY position;
@@ -65,7 +69,8 @@ LIMIT $2;
 
 -- name: list
 SELECT document_id::text, id_at_origin, document_key, document_name, document_type, document_date, metadata, language,
-       content_hash, bytes, tokens, leaves, tail, no_vectors, version, created_at, updated_at
+       content_hash, bytes, tokens, leaves, tail, no_vectors, version, created_at, updated_at,
+       format, markup, title, author, ''::bytea, ''::bytea
 FROM {{tables.documents}} d
 WHERE d.owner_id = $1 /*condition*/
 ORDER BY /*order*/

@@ -17,7 +17,8 @@ CROSS JOIN LATERAL (
 
 -- name: edit_documents_by_identity
 SELECT document_id::text, id_at_origin, document_key, document_name, document_type, document_date, metadata, language,
-       content_hash, bytes, tokens, leaves, tail, no_vectors, version, created_at, updated_at, c.*
+       content_hash, bytes, tokens, leaves, tail, no_vectors, version, created_at, updated_at,
+       format, markup, title, author, source_hash, pages, c.*
 FROM unnest($2::text[], $3::text[]) AS want (origin, key)
 CROSS JOIN LATERAL (
     SELECT * FROM {{tables.documents}} WHERE owner_id = $1 AND id_at_origin = want.origin AND document_key = want.key OFFSET 0
@@ -26,7 +27,8 @@ LEFT JOIN LATERAL (
     SELECT pg_catalog.array_agg(chunk_id::text), pg_catalog.array_agg(coalesce(parent_id::text, '')), pg_catalog.array_agg(level),
            pg_catalog.array_agg(position), pg_catalog.array_agg(start_byte), pg_catalog.array_agg(end_byte),
            pg_catalog.array_agg(tokens), pg_catalog.array_agg(coalesce(ordinal, 0)), pg_catalog.array_agg(length),
-           pg_catalog.array_agg(input_hash), pg_catalog.array_agg(heading), pg_catalog.array_agg(lead)
+           pg_catalog.array_agg(input_hash), pg_catalog.array_agg(heading), pg_catalog.array_agg(lead), pg_catalog.array_agg(page),
+           pg_catalog.array_agg(page_end), pg_catalog.array_agg(context), pg_catalog.array_agg(summary)
     FROM {{tables.document_chunks}}
     WHERE owner_id = $1 AND document_id = d.document_id
 ) c ON true
@@ -34,13 +36,15 @@ ORDER BY document_id;
 
 -- name: edit_documents_by_id
 SELECT document_id::text, id_at_origin, document_key, document_name, document_type, document_date, metadata, language,
-       content_hash, bytes, tokens, leaves, tail, no_vectors, version, created_at, updated_at, c.*
+       content_hash, bytes, tokens, leaves, tail, no_vectors, version, created_at, updated_at,
+       format, markup, title, author, source_hash, pages, c.*
 FROM {{tables.documents}} d
 LEFT JOIN LATERAL (
     SELECT pg_catalog.array_agg(chunk_id::text), pg_catalog.array_agg(coalesce(parent_id::text, '')), pg_catalog.array_agg(level),
            pg_catalog.array_agg(position), pg_catalog.array_agg(start_byte), pg_catalog.array_agg(end_byte),
            pg_catalog.array_agg(tokens), pg_catalog.array_agg(coalesce(ordinal, 0)), pg_catalog.array_agg(length),
-           pg_catalog.array_agg(input_hash), pg_catalog.array_agg(''::text), pg_catalog.array_agg(''::text)
+           pg_catalog.array_agg(input_hash), pg_catalog.array_agg(''::text), pg_catalog.array_agg(''::text), pg_catalog.array_agg(page),
+           pg_catalog.array_agg(page_end), pg_catalog.array_agg(''::text), pg_catalog.array_agg(''::text)
     FROM {{tables.document_chunks}}
     WHERE owner_id = $1 AND document_id = d.document_id
 ) c ON true
@@ -49,13 +53,15 @@ ORDER BY document_id;
 
 -- name: edit_documents_where
 SELECT document_id::text, id_at_origin, document_key, document_name, document_type, document_date, metadata, language,
-       content_hash, bytes, tokens, leaves, tail, no_vectors, version, created_at, updated_at, c.*
+       content_hash, bytes, tokens, leaves, tail, no_vectors, version, created_at, updated_at,
+       format, markup, title, author, source_hash, pages, c.*
 FROM {{tables.documents}} d
 LEFT JOIN LATERAL (
     SELECT pg_catalog.array_agg(chunk_id::text), pg_catalog.array_agg(coalesce(parent_id::text, '')), pg_catalog.array_agg(level),
            pg_catalog.array_agg(position), pg_catalog.array_agg(start_byte), pg_catalog.array_agg(end_byte),
            pg_catalog.array_agg(tokens), pg_catalog.array_agg(coalesce(ordinal, 0)), pg_catalog.array_agg(length),
-           pg_catalog.array_agg(input_hash), pg_catalog.array_agg(''::text), pg_catalog.array_agg(''::text)
+           pg_catalog.array_agg(input_hash), pg_catalog.array_agg(''::text), pg_catalog.array_agg(''::text), pg_catalog.array_agg(page),
+           pg_catalog.array_agg(page_end), pg_catalog.array_agg(''::text), pg_catalog.array_agg(''::text)
     FROM {{tables.document_chunks}}
     WHERE owner_id = $1 AND document_id = d.document_id
 ) c ON true
@@ -90,7 +96,7 @@ FROM {{tables.text_postings}}
 WHERE owner_id = $1 AND segment_id = ANY ($2::bigint[]);
 
 -- name: leaves
-SELECT c.ordinal, d.document_name, d.language, c.heading, c.content
+SELECT c.ordinal, coalesce(nullif(d.document_name, ''), d.title), d.language, c.heading, c.context, c.content
 FROM {{tables.document_chunks}} c
 JOIN {{tables.documents}} d ON d.owner_id = c.owner_id AND d.document_id = c.document_id
 WHERE c.owner_id = $1 AND c.ordinal > $2
@@ -102,51 +108,64 @@ DELETE FROM {{tables.documents}} WHERE owner_id = $1 AND document_id = ANY ($2::
 
 -- name: insert_documents
 INSERT INTO {{tables.documents}} (owner_id, document_id, id_at_origin, document_key, document_name, document_type,
-    document_date, metadata, language, content_hash, bytes, tokens, leaves, tail, no_vectors, version, created_at, updated_at)
+    document_date, metadata, language, content_hash, bytes, tokens, leaves, tail, no_vectors, version,
+    format, markup, title, author, source_hash, pages, created_at, updated_at)
 SELECT $1, id, origin, key, name, type, date, metadata, language, hash, bytes, tokens, leaves, tail, no_vectors, version,
-       now(), now()
+       format, markup, title, author, source, pages, now(), now()
 FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::jsonb[], $9::text[],
-    $10::bytea[], $11::bigint[], $12::bigint[], $13::integer[], $14::text[], $15::boolean[], $16::bigint[])
-    AS v (id, origin, key, name, type, date, metadata, language, hash, bytes, tokens, leaves, tail, no_vectors, version);
+    $10::bytea[], $11::bigint[], $12::bigint[], $13::integer[], $14::text[], $15::boolean[], $16::bigint[],
+    $17::text[], $18::text[], $19::text[], $20::text[], $21::bytea[], $22::bytea[])
+    AS v (id, origin, key, name, type, date, metadata, language, hash, bytes, tokens, leaves, tail, no_vectors, version,
+        format, markup, title, author, source, pages);
 
 -- name: put_documents
 -- insert_documents, updating those that are there.
 INSERT INTO {{tables.documents}} AS d (owner_id, document_id, id_at_origin, document_key, document_name, document_type,
-    document_date, metadata, language, content_hash, bytes, tokens, leaves, tail, no_vectors, version, created_at, updated_at)
-SELECT $1, id, origin, key, name, type, date, metadata, language, hash, bytes, tokens, leaves, tail, no_vectors, version, now(), now()
+    document_date, metadata, language, content_hash, bytes, tokens, leaves, tail, no_vectors, version,
+    format, markup, title, author, source_hash, pages, created_at, updated_at)
+SELECT $1, id, origin, key, name, type, date, metadata, language, hash, bytes, tokens, leaves, tail, no_vectors, version,
+       format, markup, title, author, source, pages, now(), now()
 FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::jsonb[], $9::text[],
-    $10::bytea[], $11::bigint[], $12::bigint[], $13::integer[], $14::text[], $15::boolean[], $16::bigint[])
-    AS v (id, origin, key, name, type, date, metadata, language, hash, bytes, tokens, leaves, tail, no_vectors, version)
+    $10::bytea[], $11::bigint[], $12::bigint[], $13::integer[], $14::text[], $15::boolean[], $16::bigint[],
+    $17::text[], $18::text[], $19::text[], $20::text[], $21::bytea[], $22::bytea[])
+    AS v (id, origin, key, name, type, date, metadata, language, hash, bytes, tokens, leaves, tail, no_vectors, version,
+        format, markup, title, author, source, pages)
 ON CONFLICT (owner_id, document_id) DO UPDATE SET
     document_name = excluded.document_name, document_type = excluded.document_type, document_date = excluded.document_date,
     metadata = excluded.metadata, language = excluded.language, content_hash = excluded.content_hash, bytes = excluded.bytes,
     tokens = excluded.tokens, leaves = excluded.leaves, tail = excluded.tail, no_vectors = excluded.no_vectors,
-    version = excluded.version,
+    format = excluded.format, markup = excluded.markup, title = excluded.title, author = excluded.author,
+    source_hash = excluded.source_hash, pages = excluded.pages, version = excluded.version,
     updated_at = greatest(excluded.updated_at, d.updated_at + interval '1 microsecond');
 
 -- name: restore_documents
 -- put_documents, for those that come from another store with their dates.
 INSERT INTO {{tables.documents}} AS d (owner_id, document_id, id_at_origin, document_key, document_name, document_type,
-    document_date, metadata, language, content_hash, bytes, tokens, leaves, tail, no_vectors, version, created_at, updated_at)
-SELECT $1, id, origin, key, name, type, date, metadata, language, hash, bytes, tokens, leaves, tail, no_vectors, version, created, updated
+    document_date, metadata, language, content_hash, bytes, tokens, leaves, tail, no_vectors, version,
+    format, markup, title, author, source_hash, pages, created_at, updated_at)
+SELECT $1, id, origin, key, name, type, date, metadata, language, hash, bytes, tokens, leaves, tail, no_vectors, version,
+       format, markup, title, author, source, pages, created, updated
 FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::jsonb[], $9::text[],
     $10::bytea[], $11::bigint[], $12::bigint[], $13::integer[], $14::text[], $15::boolean[], $16::bigint[],
-    $17::timestamptz[], $18::timestamptz[])
-    AS v (id, origin, key, name, type, date, metadata, language, hash, bytes, tokens, leaves, tail, no_vectors, version, created, updated)
+    $17::text[], $18::text[], $19::text[], $20::text[], $21::bytea[], $22::bytea[], $23::timestamptz[], $24::timestamptz[])
+    AS v (id, origin, key, name, type, date, metadata, language, hash, bytes, tokens, leaves, tail, no_vectors, version,
+        format, markup, title, author, source, pages, created, updated)
 ON CONFLICT (owner_id, document_id) DO UPDATE SET
     document_name = excluded.document_name, document_type = excluded.document_type, document_date = excluded.document_date,
     metadata = excluded.metadata, language = excluded.language, content_hash = excluded.content_hash, bytes = excluded.bytes,
     tokens = excluded.tokens, leaves = excluded.leaves, tail = excluded.tail, no_vectors = excluded.no_vectors,
-    version = excluded.version, created_at = excluded.created_at, updated_at = excluded.updated_at;
+    format = excluded.format, markup = excluded.markup, title = excluded.title, author = excluded.author,
+    source_hash = excluded.source_hash, pages = excluded.pages, version = excluded.version, created_at = excluded.created_at, updated_at = excluded.updated_at;
 
 -- name: insert_chunks
 INSERT INTO {{tables.document_chunks}} (owner_id, chunk_id, document_id, parent_id, level, position, start_byte, end_byte,
-    tokens, ordinal, length, input_hash, heading, lead, content)
+    tokens, ordinal, length, input_hash, heading, lead, page, page_end, context, summary, content)
 SELECT $1, id, document, nullif(parent, '')::uuid, level, position, start, stop, tokens, nullif(ordinal, -1), length, hash,
-       heading, lead, content
+       heading, lead, page, page_end, context, summary, content
 FROM unnest($2::uuid[], $3::text[], $4::integer[], $5::bigint[], $6::bigint[], $7::integer[], $8::bigint[], $9::integer[],
-    $10::bytea[], $11::text[], $12::text[], $13::uuid[], $14::smallint[], $15::text[])
-    AS v (id, parent, position, start, stop, tokens, ordinal, length, hash, heading, lead, document, level, content);
+    $10::bytea[], $11::text[], $12::text[], $13::integer[], $14::integer[], $15::text[], $16::text[], $17::uuid[], $18::smallint[], $19::text[])
+    AS v (id, parent, position, start, stop, tokens, ordinal, length, hash, heading, lead, page, page_end, context, summary,
+        document, level, content);
 
 -- name: change_chunks
 -- insert_chunks, after removing chunks and updating kept ones: their place in the document, their ordinal and their context,
@@ -157,19 +176,21 @@ WITH gone AS (
     UPDATE {{tables.document_chunks}} c SET
         parent_id = nullif(v.parent, '')::uuid, position = v.position, start_byte = v.start, end_byte = v.stop,
         tokens = v.tokens, ordinal = nullif(v.ordinal, -1), length = v.length, input_hash = v.hash, heading = v.heading,
-        lead = v.lead
+        lead = v.lead, page = v.page, page_end = v.page_end, context = v.context, summary = v.summary
     FROM unnest($3::uuid[], $4::text[], $5::integer[], $6::bigint[], $7::bigint[], $8::integer[], $9::bigint[], $10::integer[],
-        $11::bytea[], $12::text[], $13::text[])
-        AS v (id, parent, position, start, stop, tokens, ordinal, length, hash, heading, lead)
+        $11::bytea[], $12::text[], $13::text[], $14::integer[], $15::integer[], $16::text[], $17::text[])
+        AS v (id, parent, position, start, stop, tokens, ordinal, length, hash, heading, lead, page, page_end, context, summary)
     WHERE c.owner_id = $1 AND c.chunk_id = v.id
 )
 INSERT INTO {{tables.document_chunks}} (owner_id, chunk_id, document_id, parent_id, level, position, start_byte, end_byte,
-    tokens, ordinal, length, input_hash, heading, lead, content)
+    tokens, ordinal, length, input_hash, heading, lead, page, page_end, context, summary, content)
 SELECT $1, id, document, nullif(parent, '')::uuid, level, position, start, stop, tokens, nullif(ordinal, -1), length, hash,
-       heading, lead, content
-FROM unnest($14::uuid[], $15::text[], $16::integer[], $17::bigint[], $18::bigint[], $19::integer[], $20::bigint[],
-    $21::integer[], $22::bytea[], $23::text[], $24::text[], $25::uuid[], $26::smallint[], $27::text[])
-    AS v (id, parent, position, start, stop, tokens, ordinal, length, hash, heading, lead, document, level, content);
+       heading, lead, page, page_end, context, summary, content
+FROM unnest($18::uuid[], $19::text[], $20::integer[], $21::bigint[], $22::bigint[], $23::integer[], $24::bigint[],
+    $25::integer[], $26::bytea[], $27::text[], $28::text[], $29::integer[], $30::integer[], $31::text[], $32::text[],
+    $33::uuid[], $34::smallint[], $35::text[])
+    AS v (id, parent, position, start, stop, tokens, ordinal, length, hash, heading, lead, page, page_end, context, summary,
+        document, level, content);
 
 -- name: set_lengths
 UPDATE {{tables.document_chunks}} c SET length = v.length

@@ -114,9 +114,9 @@ ORDER BY i.vectors DESC, i.owner_id;
 
 -- name: inputs
 -- A sample of whole pages of the table, so many that they are likely to hold enough, and leaves of these at random.
-SELECT c.owner_id, d.document_name, c.heading, c.content
+SELECT c.owner_id, coalesce(nullif(d.document_name, ''), d.title), c.heading, c.context, c.content
 FROM (
-    SELECT owner_id, document_id, heading, content
+    SELECT owner_id, document_id, heading, context, content
     FROM {{tables.document_chunks}} TABLESAMPLE SYSTEM ($1)
     WHERE level = 0
     ORDER BY random() LIMIT $2
@@ -208,15 +208,15 @@ WITH due AS MATERIALIZED (
     WHERE q.owner_id = due.owner_id AND q.generation = /*generation*/ AND q.ordinal = due.ordinal
     RETURNING q.owner_id, q.ordinal, q.attempts, due.due_at
 )
-SELECT t.owner_id, t.ordinal, t.attempts, c.ordinal IS NOT NULL, coalesce(d.document_name, ''), coalesce(c.heading, ''),
-       coalesce(c.content, '')
+SELECT t.owner_id, t.ordinal, t.attempts, c.ordinal IS NOT NULL, coalesce(nullif(d.document_name, ''), d.title, ''),
+       coalesce(c.heading, ''), coalesce(c.context, ''), coalesce(c.content, '')
 FROM taken t
 LEFT JOIN LATERAL (
-    SELECT ordinal, document_id, heading, content FROM {{tables.document_chunks}}
+    SELECT ordinal, document_id, heading, context, content FROM {{tables.document_chunks}}
     WHERE owner_id = t.owner_id AND ordinal = t.ordinal OFFSET 0
 ) c ON true
 LEFT JOIN LATERAL (
-    SELECT document_name FROM {{tables.documents}} WHERE owner_id = t.owner_id AND document_id = c.document_id OFFSET 0
+    SELECT document_name, title FROM {{tables.documents}} WHERE owner_id = t.owner_id AND document_id = c.document_id OFFSET 0
 ) d ON true
 ORDER BY t.due_at, t.owner_id, t.ordinal;
 

@@ -1,23 +1,27 @@
 -- name: lookup
 SELECT document_id, id_at_origin, document_key, document_name, document_type, document_date, metadata, language,
-       content_hash, bytes, tokens, leaves, tail, no_vectors, version, created_at, updated_at
+       content_hash, bytes, tokens, leaves, tail, no_vectors, version, created_at, updated_at,
+       format, markup, title, author, source_hash, pages
 FROM {{tables.documents}}
 WHERE owner_id = ?1 AND id_at_origin = ?2 AND document_key = ?3;
 
 -- name: document
 SELECT document_id, id_at_origin, document_key, document_name, document_type, document_date, metadata, language,
-       content_hash, bytes, tokens, leaves, tail, no_vectors, version, created_at, updated_at
+       content_hash, bytes, tokens, leaves, tail, no_vectors, version, created_at, updated_at,
+       format, markup, title, author, source_hash, pages
 FROM {{tables.documents}}
 WHERE owner_id = ?1 AND document_id = ?2;
 
 -- name: document_chunks
-SELECT chunk_id, document_id, parent_id, level, position, start_byte, end_byte, tokens, ordinal, length, input_hash, heading, lead, content
+SELECT chunk_id, document_id, parent_id, level, position, start_byte, end_byte, tokens, ordinal, length, input_hash, heading, lead, content,
+       page, page_end, context, summary
 FROM {{tables.document_chunks}}
 WHERE owner_id = ?1 AND document_id = ?2 AND level BETWEEN ?3 AND ?4
 ORDER BY level, position;
 
 -- name: chunk_page
-SELECT chunk_id, document_id, parent_id, level, position, start_byte, end_byte, tokens, ordinal, length, input_hash, heading, lead, content
+SELECT chunk_id, document_id, parent_id, level, position, start_byte, end_byte, tokens, ordinal, length, input_hash, heading, lead, content,
+       page, page_end, context, summary
 FROM {{tables.document_chunks}}
 WHERE owner_id = ?1 AND document_id = ?2 AND level = ?3 AND position >= ?4 AND position < ?5
 ORDER BY position;
@@ -59,7 +63,8 @@ SELECT owner_id FROM {{tables.document_owners}} WHERE owner_id > ?1 AND document
 
 -- name: list
 SELECT document_id, id_at_origin, document_key, document_name, document_type, document_date, metadata, language,
-       content_hash, bytes, tokens, leaves, tail, no_vectors, version, created_at, updated_at
+       content_hash, bytes, tokens, leaves, tail, no_vectors, version, created_at, updated_at,
+       format, markup, title, author, x'', x''
 FROM {{tables.documents}} d
 WHERE d.owner_id = ?1 /*condition*/
 ORDER BY /*order*/

@@ -73,7 +73,7 @@ SELECT coalesce(max(rowid), 0) FROM {{tables.document_chunks}};
 
 -- name: inputs
 -- The first leaf that is to be embedded, from a row on.
-SELECT c.rowid, c.owner_id, d.document_name, c.heading, c.content
+SELECT c.rowid, c.owner_id, coalesce(nullif(d.document_name, ''), d.title), c.heading, c.context, c.content
 FROM {{tables.document_chunks}} c
 JOIN {{tables.documents}} d ON d.owner_id = c.owner_id AND d.document_id = c.document_id
 WHERE c.rowid >= ? AND c.level = 0 AND NOT d.no_vectors
@@ -170,7 +170,7 @@ ORDER BY q.due_at, s.owner_id, q.ordinal;
 UPDATE {{tables.embedding_queue}} SET lease_token = ?3, due_at = ?4 WHERE set_id = ?1 AND ordinal = ?2;
 
 -- name: job_input
-SELECT d.document_name, c.heading, c.content
+SELECT coalesce(nullif(d.document_name, ''), d.title), c.heading, c.context, c.content
 FROM {{tables.document_chunks}} c
 JOIN {{tables.documents}} d ON d.owner_id = c.owner_id AND d.document_id = c.document_id
 WHERE c.owner_id = ? AND c.ordinal = ?;

@@ -1,0 +1,14 @@
+DROP TABLE {{tables.ingest_files}};
+DROP TABLE {{tables.ingest_runs}};
+ALTER TABLE {{tables.document_chunks}}
+    DROP COLUMN page,
+    DROP COLUMN page_end,
+    DROP COLUMN context,
+    DROP COLUMN summary;
+ALTER TABLE {{tables.documents}}
+    DROP COLUMN format,
+    DROP COLUMN markup,
+    DROP COLUMN title,
+    DROP COLUMN author,
+    DROP COLUMN source_hash,
+    DROP COLUMN pages;

@@ -1,0 +1,12 @@
+DROP TABLE {{tables.ingest_files}};
+DROP TABLE {{tables.ingest_runs}};
+ALTER TABLE {{tables.document_chunks}} DROP COLUMN page;
+ALTER TABLE {{tables.document_chunks}} DROP COLUMN page_end;
+ALTER TABLE {{tables.document_chunks}} DROP COLUMN context;
+ALTER TABLE {{tables.document_chunks}} DROP COLUMN summary;
+ALTER TABLE {{tables.documents}} DROP COLUMN format;
+ALTER TABLE {{tables.documents}} DROP COLUMN markup;
+ALTER TABLE {{tables.documents}} DROP COLUMN title;
+ALTER TABLE {{tables.documents}} DROP COLUMN author;
+ALTER TABLE {{tables.documents}} DROP COLUMN source_hash;
+ALTER TABLE {{tables.documents}} DROP COLUMN pages;
