@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/llmemory/llmemory"
+	"github.com/llmemory/llmemory/chunk"
 )
 
 func (s *suite) sourceCases() []testCase {
@@ -19,6 +21,7 @@ func (s *suite) sourceCases() []testCase {
 		{name: "Title", run: s.testTitle},
 		{name: "Context", run: s.testLeafContext},
 		{name: "ContextEmbedded", run: s.testContextEmbedded},
+		{name: "Overlap", run: s.testOverlap},
 	}
 }
 
@@ -197,5 +200,28 @@ func (s *suite) testContextEmbedded(t *testing.T) {
 		if got := e.asked(); !slices.Contains(got, want) {
 			t.Errorf("%s: embedded %q, want %q among them", when, got, want)
 		}
+	}
+}
+
+// testOverlap searches and embeds passages with the text before them that they overlap, which stays where it is.
+func (s *suite) testOverlap(t *testing.T) {
+	store := s.open(t)
+	e := newWords("m", 8)
+	m := must(llmemory.New(store, &llmemory.Config{Embedder: e, Logger: logger(t), Chunker: chunk.Func{
+		Name: "overlapping", Cut: func(_ context.Context, text chunk.Text) ([]chunk.Piece, error) {
+			return []chunk.Piece{{End: 5, Parent: -1, Tokens: 1}, {Start: 6, End: len(text.Content), Parent: -1, Overlap: 6, Tokens: 1}}, nil
+		},
+	}}))(t)
+	o := m.Owner("o")
+	doc := llmemory.Document{Key: "k", Language: "en", Content: "river water"}
+	id := add(t, o, doc).DocumentID
+	if diff := cmp.Diff([]string{"river", "river\nwater"}, e.asked()); diff != "" {
+		t.Errorf("embedded (-want +got):\n%s", diff)
+	}
+	if hits := search(t, o, "river", llmemory.SearchOptions{Mode: llmemory.ByText}); len(hits) != 2 {
+		t.Errorf("%d hits, want both passages", len(hits))
+	}
+	if got := must(o.Text(t.Context(), id))(t); got != doc.Content {
+		t.Errorf("text: %q", got)
 	}
 }
