@@ -110,7 +110,7 @@ func fill(tb testing.TB, m *llmemory.Memory, n int) {
 			}
 			if i%5 == 2 {
 				d.Name, d.Title, d.Author, d.Format, d.Markup = "", fmt.Sprint("Titel ", i), "Ann", "pdf", "markdown"
-				d.Pages = []int{0, len(d.Content) / 2}
+				d.Pages = []int{0, strings.Index(d.Content, "\n\n") + 2}
 			}
 			docs = append(docs, d)
 		}
