@@ -198,19 +198,20 @@ type worker struct {
 	text   []byte
 }
 
-// run appends the terms of a part of a text, valid UTF-8. Most of it are words between spaces, which need no segmentation to be found:
-// no word reaches over a space.
+// run appends the terms of a part of a text, valid UTF-8. Most of a text stands in ASCII between spaces, where words are found faster
+// than by the segmenter; no word reaches over a space.
 func (w *worker) run(text string) {
 	w.text = append(w.text[:0], text...)
-	rest := 0 // from here on up to the next plain word it is left to the segmenter
+	rest := 0 // what lies between here and the next field in ASCII is the segmenter's
 	for at := 0; at < len(w.text); {
-		start := at
+		start, all := at, byte(0)
 		for at < len(w.text) && !space(w.text[at]) {
+			all |= w.text[at]
 			at++
 		}
-		if word := plain(w.text[start:at]); word != nil {
+		if at > start && all < utf8.RuneSelf {
 			w.segment(w.text[rest:start])
-			w.word(word)
+			w.field(w.text[start:at])
 			rest = at
 		}
 		for at < len(w.text) && space(w.text[at]) {
@@ -225,21 +226,52 @@ func (w *worker) run(text string) {
 
 func space(b byte) bool { return b == ' ' || b == '\t' || b == '\n' || b == '\r' }
 
-// plain returns the word of a field that is nothing but ASCII letters, with punctuation before or behind that is no part of words, and
-// nil for others.
-func plain(field []byte) []byte {
-	for len(field) > 0 && strings.IndexByte("(\"'[", field[0]) >= 0 {
-		field = field[1:]
+// field appends the terms of a field in ASCII, by the word boundary rules WB5 to WB13 of Unicode Standard Annex 29, which are all that
+// concern its characters.
+func (w *worker) field(text []byte) {
+	for at := 0; at < len(text); {
+		start := at
+		for at < len(text) {
+			switch class := classes[text[at]]; {
+			case class&(letter|digit|joint) != 0:
+				at++
+				continue
+			case at > start && at+1 < len(text) && (class&inLetters != 0 && classes[text[at-1]]&classes[text[at+1]]&letter != 0 ||
+				class&inDigits != 0 && classes[text[at-1]]&classes[text[at+1]]&digit != 0):
+				at += 2
+				continue
+			}
+			break
+		}
+		if at > start {
+			w.word(text[start:at])
+		} else {
+			at++
+		}
 	}
-	n := 0
-	for n < len(field) && 'a' <= field[n]|0x20 && field[n]|0x20 <= 'z' {
-		n++
-	}
-	if n == 0 || len(bytes.TrimLeft(field[n:], ".,;:!?)]\"'")) > 0 {
-		return nil
-	}
-	return field[:n]
 }
+
+// Classes of ASCII characters.
+const (
+	letter = 1 << iota
+	digit
+	joint     // between letters and digits: the low line
+	inLetters // between letters
+	inDigits  // between digits
+)
+
+var classes = func() (c [utf8.RuneSelf]byte) {
+	for b := range c {
+		switch {
+		case 'a' <= b|0x20 && b|0x20 <= 'z':
+			c[b] = letter
+		case '0' <= b && b <= '9':
+			c[b] = digit
+		}
+	}
+	c['_'], c[':'], c[','], c[';'], c['.'], c['\''] = joint, inLetters, inDigits, inDigits, inLetters|inDigits, inLetters|inDigits
+	return c
+}()
 
 // segment appends the terms of a piece of the text.
 func (w *worker) segment(text []byte) {

@@ -21,6 +21,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"unicode"
 	"unicode/utf8"
 
@@ -61,6 +62,23 @@ type Tokenizer struct {
 	options Options
 	special [256][]Special // by the first byte, longest first
 	named   bool           // whether there are any
+	counts  *counts
+}
+
+// counts remembers how many pieces short words have: a text has few words that it does not repeat. An entry holds the bytes of a word
+// and, in its lowest byte, the count; a word takes the place of another one.
+type counts [1 << 14]atomic.Uint64
+
+// rememberedBytes is the longest word that is remembered.
+const rememberedBytes = 7
+
+// entry returns the place of a word of at most rememberedBytes, and what it holds but for the count.
+func (c *counts) entry(word []byte) (*atomic.Uint64, uint64) {
+	key := uint64(0)
+	for _, b := range word {
+		key = (key | uint64(b)) << 8
+	}
+	return &c[key*0x9e3779b97f4a7c15>>(64-14)], key
 }
 
 // Token is one word piece and the place it was read from.
@@ -84,7 +102,7 @@ func New(vocabulary []string) (*Tokenizer, error) {
 
 // NewWith returns a tokenizer for a vocabulary, which must hold "[UNK]"; its ids begin at 0 and may have gaps.
 func NewWith(vocabulary map[string]int32, o Options) (*Tokenizer, error) {
-	t := &Tokenizer{unk: -1, options: o}
+	t := &Tokenizer{unk: -1, options: o, counts: new(counts)}
 	size := int32(0)
 	for token, id := range vocabulary {
 		if id < 0 || id > maxID {
@@ -344,11 +362,25 @@ func (s *scanner) flush(t *Tokenizer, end int, out *[]Token) int {
 	}
 	word, long := s.word[:s.size], s.chars > maxWordChars
 	s.size, s.chars = 0, 0
+	if out == nil && len(word) > 0 && len(word) <= rememberedBytes {
+		entry, key := t.counts.entry(word)
+		if known := entry.Load(); known&^0xff == key && known != 0 {
+			return int(known & 0xff)
+		}
+		count := t.spell(s, word, false, end, nil)
+		entry.Store(key | uint64(count))
+		return count
+	}
+	return t.spell(s, word, long, end, out)
+}
+
+// spell counts the pieces of a word that ends before offset end of the text, or is too long to be spelt, and appends them to out unless
+// that is nil.
+func (t *Tokenizer) spell(s *scanner, word []byte, long bool, end int, out *[]Token) (count int) {
 	before := 0
 	if out != nil {
 		before = len(*out)
 	}
-	count := 0
 	for table, at := &t.words, 0; at < len(word) || long; table = &t.inner {
 		id, n := int32(-1), 0
 		if !long {
