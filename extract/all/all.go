@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/llmemory/llmemory/extract"
+	"github.com/llmemory/llmemory/extract/archive"
 	"github.com/llmemory/llmemory/extract/data"
 	"github.com/llmemory/llmemory/extract/html"
 	"github.com/llmemory/llmemory/extract/mail"
@@ -43,6 +44,8 @@ func (x Extractor) builtin(format string) extract.Extractor {
 		return data.JSON{Lines: format == "jsonl"}
 	case "xml":
 		return data.XML{}
+	case "zip", "tar", "gzip", "bzip2", "zstd":
+		return archive.Extractor{}
 	case "notebook":
 		return notebook.Extractor{}
 	case "email", "mbox":

@@ -19,8 +19,8 @@ import (
 // Kind is what a file is.
 type Kind struct {
 	// Format is one of "pdf", "docx", "pptx", "xlsx", "xls", "msg", "odt", "ods", "odp", "rtf", "epub", "html", "email", "mbox",
-	// "markdown", "text", "code", "csv", "tsv", "json", "jsonl", "notebook", "yaml", "xml", "zip", "tar", "gzip", "bzip2", "xz",
-	// "zstd"; for what is recognized but never read by us a word such as "image", "audio", "video", "program", "doc" or "ppt";
+	// "markdown", "text", "code", "csv", "tsv", "json", "jsonl", "notebook", "yaml", "xml", "zip", "tar", "gzip", "bzip2",
+	// "zstd"; for what is recognized but never read by us a word such as "image", "audio", "video", "program", "doc", "ppt" or "xz";
 	// "binary" for all else.
 	Format string
 	// Media is the MIME type.
@@ -43,6 +43,7 @@ var names = map[string]string{
 	"doc":    "Word document of the old binary format",
 	"ppt":    "PowerPoint presentation of the old binary format",
 	"iwork":  "Apple iWork document",
+	"xz":     "archive compressed by xz, which may ask for any amount of memory",
 	"xlsb":   "Excel workbook of the binary format",
 }
 

@@ -21,6 +21,9 @@ var texts = []struct {
 }{
 	{"Japanese", "東京都の人口は約千四百万人で、日本で最も多い。氏名,住所,電話番号\n山田太郎,大阪市北区,06-1234\nカタカナも含みます。", []string{"shift_jis", "euc-jp", "iso-2022-jp"}},
 	{"Japanese without kana", "氏名,年齢,住所\n山田太郎,30,東京都千代田区\n佐藤花子,25,大阪市北区\n", []string{"shift_jis", "euc-jp"}},
+	{"Japanese names", "会議の議事録.txt\n東京のデータ.csv\n", []string{"shift_jis"}},
+	{"Chinese names", "北京.txt\n上海.txt\n", []string{"gbk"}},
+	{"Korean names", "서울.txt\n부산.txt\n", []string{"euc-kr"}},
 	{"Chinese", "北京是中华人民共和国的首都，人口超过两千万。姓名,地址,电话\n王小明,上海市浦东新区,021\n这是用于测试的文字。", []string{"gbk", "gb18030"}},
 	{"Chinese of Taiwan", "臺北市是中華民國的首都，人口約兩百五十萬。姓名,地址,電話\n王小明,臺中市,04\n這是用於測試的一段文字。", []string{"big5"}},
 	{"Korean", "서울은 대한민국의 수도이며 인구는 약 천만 명이다. 이름,주소,전화\n김철수,부산시,051\n이것은 시험을 위한 글이다.", []string{"euc-kr"}},

@@ -8,6 +8,9 @@ import (
 
 	"github.com/wlynxg/chardet"
 	"golang.org/x/text/encoding"
+	"golang.org/x/text/encoding/japanese"
+	"golang.org/x/text/encoding/simplifiedchinese"
+	"golang.org/x/text/encoding/traditionalchinese"
 )
 
 // sampleBytes is how much of a text is looked at for a guess.
@@ -25,10 +28,18 @@ func guess(b []byte) string {
 		return wide(name)
 	}
 	candidates := []string{"windows-1252", "windows-1250", "iso-8859-2", "windows-1254", "windows-1256", "iso-8859-6", "x-mac-cyrillic", "windows-1251"}
+	east := ""
 	for _, other := range chardet.DetectAll(s) { // the best first
-		if n := strings.ToLower(other.Encoding); other.Confidence > .1 && fits(s, n) {
-			candidates = append(candidates, wide(n))
-			break
+		if n := strings.ToLower(other.Encoding); east == "" && other.Confidence > .1 && fits(s, n) {
+			east = wide(n)
+			candidates = append(candidates, east)
+		}
+	}
+	if east == "" { // it says nothing of a few characters
+		for _, n := range []string{"shift_jis", "gb18030", "big5", "euc-kr"} {
+			if fits(s, n) {
+				candidates = append(candidates, n)
+			}
 		}
 	}
 	if name == "koi8-r" {
@@ -44,7 +55,7 @@ func guess(b []byte) string {
 		if enc == nil {
 			continue
 		}
-		p := plausible(s, enc)
+		p := plausible(s, enc, known)
 		if several(known) {
 			p *= 2 // as each character has two bytes
 		}
@@ -121,7 +132,7 @@ var languages = func() []map[rune]bool {
 
 // plausible counts for and against an encoding: letters of one language for it; those of no such language, symbols within words,
 // capitals after small letters, alphabets mixed in a word, and what the encoding does not have, against it.
-func plausible(s []byte, enc encoding.Encoding) int {
+func plausible(s []byte, enc encoding.Encoding, name string) int {
 	out, err := enc.NewDecoder().Bytes(s)
 	if err != nil {
 		return -1 << 30
@@ -145,9 +156,15 @@ func plausible(s []byte, enc encoding.Encoding) int {
 		case r == utf8.RuneError, r < 0xa0:
 			points -= 20
 		case unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Hangul):
+			if unicode.Is(unicode.Han, r) && !everyday(r, name) {
+				points -= 4
+			}
 			points += 3
 			if isLatin(before) || isLatin(after) || r >= 0xff61 && r <= 0xff9f { // or of half the width
 				points -= 6
+			}
+			if unicode.Is(unicode.Hangul, r) && unicode.Is(unicode.Han, before) || unicode.Is(unicode.Han, r) && unicode.Is(unicode.Hangul, before) {
+				points -= 6 // modern Korean does not mix them
 			}
 		case unicode.IsLetter(r) || unicode.IsMark(r):
 			letters[r]++
@@ -185,6 +202,22 @@ func plausible(s []byte, enc encoding.Encoding) int {
 		}
 	}
 	return points + best
+}
+
+// everyday tells whether a Chinese character is one of the few thousand that the standard behind an encoding lists first, as those
+// of everyday use.
+func everyday(r rune, name string) bool {
+	enc, first, last := encoding.Encoding(simplifiedchinese.GBK), byte(0xb0), byte(0xd7)
+	switch name {
+	case "big5":
+		enc, first, last = traditionalchinese.Big5, 0xa4, 0xc6
+	case "shift_jis", "euc-jp", "iso-2022-jp":
+		enc, first, last = japanese.EUCJP, 0xb0, 0xcf
+	case "euc-kr":
+		return false
+	}
+	b, err := enc.NewEncoder().String(string(r))
+	return err == nil && len(b) == 2 && b[0] >= first && b[0] <= last && (name == "big5" || b[1] >= 0xa1)
 }
 
 func isLatin(r rune) bool { return unicode.Is(unicode.Latin, r) }

@@ -54,6 +54,7 @@ type File struct {
 	Modified  time.Time
 	Mode      fs.FileMode
 	Size      int64 // unpacked, as its header says, which may lie
+	Packed    int64 // bytes in the archive
 	Encrypted bool
 
 	archive *Archive
@@ -99,7 +100,7 @@ func Open(r io.ReaderAt, size int64, limits Limits) (*Archive, error) {
 			continue
 		}
 		m := &File{
-			Name: f.Name, Modified: f.Modified, Mode: f.Mode(), Size: int64(min(f.UncompressedSize64, 1<<62)), Encrypted: f.Flags&1 != 0,
+			Name: f.Name, Modified: f.Modified, Mode: f.Mode(), Size: int64(min(f.UncompressedSize64, 1<<62)), Packed: int64(f.CompressedSize64), Encrypted: f.Flags&1 != 0,
 			archive: a, zip: f,
 		}
 		if _, twice := a.byName[f.Name]; !twice {
