@@ -28,6 +28,10 @@
 // first. A leaf never holds the end of one section and the beginning of another, unless both are tiny, whole and of the same
 // parent. A heading belongs to what stands under it.
 //
+// A message falls into its header, what its sender wrote, each run of quoted lines by depth, messages within it, and signatures; no
+// leaf holds two of these, and their headings are the subject and who wrote them. A chat falls into turns, which are put together but
+// cut only where they are too long; its headings are the topic and who speaks.
+//
 // Parents join two or more leaves: a section as a whole where it has the size, else neighbouring leaves of one section, or
 // small sections of one parent.
 //

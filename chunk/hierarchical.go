@@ -70,16 +70,20 @@ const (
 	// Slides reads a text page by page, see [Text.Pages]; without these, form feeds part the pages. Inside a page it reads as the Markup
 	// says.
 	Slides Structure = "slides"
+	// Email reads a message: header, body, quotations by depth, signatures. No leaf holds two of these.
+	Email Structure = "email"
+	// Chat reads turns of speakers, as people paste or export them.
+	Chat Structure = "chat"
 	// Code reads source text of the language that Markup names.
 	Code Structure = "code"
 )
 
 // structures are those that there are.
-var structures = []Structure{Auto, Paragraphs, Markdown, HTML, Table, Slides, Code}
+var structures = []Structure{Auto, Paragraphs, Markdown, HTML, Table, Slides, Email, Chat, Code}
 
 // byMarkup are the structures of mark-up that is not a programming language.
 var byMarkup = map[string]Structure{
-	"text": Paragraphs, "markdown": Markdown, "html": HTML, "csv": Table, "tsv": Table,
+	"text": Paragraphs, "markdown": Markdown, "html": HTML, "csv": Table, "tsv": Table, "email": Email, "chat": Chat,
 }
 
 // structure returns how to read a text.
@@ -96,6 +100,10 @@ func (h Hierarchical) structure(t Text) Structure {
 		return Code
 	case t.Type == "markdown":
 		return Markdown
+	case t.Type == "email":
+		return Email
+	case t.Type == "chat":
+		return Chat
 	case t.Type == "html" && strings.HasPrefix(strings.TrimLeft(t.Content, "\ufeff \t\r\n"), "<"):
 		return HTML
 	}
@@ -216,7 +224,11 @@ func (h Hierarchical) chunk(ctx context.Context, t Text, window int) ([]Piece, e
 	if err != nil {
 		return nil, fmt.Errorf("chunk: %w", err)
 	}
-	return assemble(leaves, size.Parent, b.outline), nil
+	pieces := assemble(leaves, size.Parent, b.outline)
+	if b.speakers != nil {
+		b.speakers.headings(pieces)
+	}
+	return pieces, nil
 }
 
 // read cuts the text into units by its structure, and notes its headings.
@@ -230,6 +242,10 @@ func (b *builder) read(structure Structure, t Text) error {
 		return b.table(t.Markup)
 	case Slides:
 		return b.slides(t)
+	case Email:
+		return b.email()
+	case Chat:
+		return b.chat()
 	case Code:
 		return b.source(t.Markup)
 	default:

@@ -62,6 +62,10 @@ func (p *packer) sections(lo, hi int) {
 		p.section(lo, hi)
 		return
 	}
+	if top == partStrength {
+		p.parts(lo, hi, top, p.sections)
+		return
+	}
 	if p.total(lo, hi) <= p.target {
 		p.cuts = append(p.cuts, lo)
 		return

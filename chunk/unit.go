@@ -61,6 +61,8 @@ type builder struct {
 	head    string   // of the table being read
 	pages   []int    // where pages begin that are cut, as far as they are to come
 
+	speakers *transcript // who speaks, in a chat
+
 	window     int  // bytes of Markdown that are parsed at a time
 	sentential bool // paragraphs fall into sentences even where they fit
 
