@@ -6,6 +6,8 @@ import (
 	"github.com/llmemory/llmemory/extract/html"
 	"github.com/llmemory/llmemory/extract/pptx"
 	"github.com/llmemory/llmemory/extract/rtf"
+	"github.com/llmemory/llmemory/extract/xls"
+	"github.com/llmemory/llmemory/extract/xlsx"
 )
 
 // office returns our own extractor of a format of office programs, pages or books, or nil.
@@ -19,6 +21,10 @@ func office(format string) extract.Extractor {
 		return pptx.Extractor{}
 	case "rtf":
 		return rtf.Extractor{}
+	case "xls":
+		return xls.Extractor{}
+	case "xlsx":
+		return xlsx.Extractor{}
 	}
 	return nil
 }

@@ -1,0 +1,97 @@
+// Package xls turns workbooks of Excel 5 to 2003 (XLS, the records of BIFF5 and BIFF8, [MS-XLS]) into Markdown text. Macros are never
+// run and formulas never computed.
+package xls
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/llmemory/llmemory/extract"
+	"github.com/llmemory/llmemory/internal/cfb"
+	"github.com/llmemory/llmemory/internal/charset"
+	"github.com/llmemory/llmemory/internal/mdtext"
+	"github.com/llmemory/llmemory/internal/sheet"
+)
+
+// MaxBytes is how many bytes of records are read.
+const MaxBytes = 128 << 20
+
+// Extractor reads XLS: each sheet as a heading and its tables, with the values that cells show; of a formula that is the value it had
+// when the workbook was saved. Dates are written as 2006-01-02. Comments and text boxes follow the cells of their sheet. Sheets that
+// are hidden are read too.
+type Extractor struct {
+	// MaxCells is how many cells that are not empty are read of a workbook; the rest is left out, with a warning. 0 means 1,000,000.
+	MaxCells int
+}
+
+// Extract implements [extract.Extractor].
+func (x Extractor) Extract(ctx context.Context, in extract.Input) (extract.Text, error) {
+	src, err := in.Open(ctx, 0)
+	if err != nil {
+		return extract.Text{}, err
+	}
+	defer func() { _ = src.Close() }()
+	file, err := cfb.Open(src, src.Size())
+	if err != nil {
+		return extract.Text{}, err
+	}
+	if file.Has("EncryptedPackage") {
+		return extract.Text{}, fmt.Errorf("%w: the workbook needs a password", extract.ErrEncrypted)
+	}
+	data, err := file.Stream("Workbook", MaxBytes)
+	if err == nil && data == nil {
+		data, err = file.Stream("Book", MaxBytes)
+	}
+	if err != nil {
+		return extract.Text{}, err
+	}
+	if data == nil {
+		return extract.Text{}, fmt.Errorf("%w: no workbook in it", extract.ErrUnsupported)
+	}
+	w := &mdtext.Writer{Max: in.MaxBytes}
+	b := &workbook{data: data, w: w, out: sheet.Writer{W: w, MaxCells: x.MaxCells}, codes: map[int]string{}, page: 1252}
+	if err := b.read(ctx); err != nil {
+		return extract.Text{}, err
+	}
+	summary := file.Summary(decode)
+	text := extract.Text{
+		Content: w.String(), Type: "report", Format: "xls", Markup: "markdown", Title: summary.Title, Author: summary.Author, Date: summary.Date,
+		Warnings: b.warnings,
+	}
+	if in.Type != "" {
+		text.Type = in.Type
+	}
+	if b.out.Full() {
+		text.Warnings = append(text.Warnings, b.out.Warning())
+	}
+	switch {
+	case w.Full():
+		return extract.Text{}, fmt.Errorf("%w: text must be at most %d bytes", extract.ErrTooLarge, in.MaxBytes)
+	case !b.found:
+		return extract.Text{}, fmt.Errorf("%w: an empty workbook", extract.ErrNoText)
+	}
+	return text, nil
+}
+
+// decode makes text of bytes in a Windows code page.
+func decode(page int, b []byte) string {
+	name := map[int]string{932: "shift_jis", 936: "gbk", 949: "euc-kr", 950: "big5", 874: "windows-874", 866: "ibm866", 10000: "macintosh", 32768: "macintosh"}[page]
+	switch {
+	case page == 65001:
+		return string(b)
+	case page >= 1250 && page <= 1258:
+		name = "windows-" + strconv.Itoa(page)
+	case name == "":
+		name = "windows-1252"
+	}
+	e, _ := charset.Lookup(name)
+	if e == nil {
+		return ""
+	}
+	out, err := e.NewDecoder().Bytes(b)
+	if err != nil {
+		return ""
+	}
+	return string(out)
+}

@@ -1,0 +1,181 @@
+package sheet
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/llmemory/llmemory/internal/mdtext"
+)
+
+// DefaultMaxCells is how many cells of a workbook are read.
+const DefaultMaxCells = 1_000_000
+
+// Writer writes sheets. Cells that are empty cost nothing: rows and columns without any are left out. An empty row ends a table, but
+// for a single row of the same columns, such as totals; the lines of one cell above a table are its title.
+type Writer struct {
+	W        *mdtext.Writer
+	MaxCells int // 0 means DefaultMaxCells
+
+	cells   int
+	block   []row // rows that belong together
+	current row
+	at      int
+}
+
+type row struct {
+	at    int
+	cells []cell
+}
+
+type cell struct {
+	col    int
+	text   string
+	number bool
+}
+
+// Sheet begins a sheet.
+func (s *Writer) Sheet(name string) {
+	s.End()
+	if name = mdtext.OneLine(name); name == "" {
+		name = "Sheet"
+	}
+	s.W.Heading(2, name)
+	s.at = 0
+}
+
+// Full reports whether cells are left out because there are too many of them.
+func (s *Writer) Full() bool { return s.cells >= s.max() }
+
+// Warning is what Full means, for people.
+func (s *Writer) Warning() string {
+	return fmt.Sprintf("only the first %d cells were read", s.max())
+}
+
+func (s *Writer) max() int {
+	if s.MaxCells > 0 {
+		return s.MaxCells
+	}
+	return DefaultMaxCells
+}
+
+// Cell takes a cell, the next in the order of rows. Rows and columns count from 0; number tells that its value is one, or a date.
+func (s *Writer) Cell(r, col int, text string, number bool) {
+	if text = mdtext.OneLine(text); text == "" || s.Full() {
+		return
+	}
+	s.cells++
+	if r != s.current.at && len(s.current.cells) > 0 {
+		s.endRow()
+	}
+	s.current.at = r
+	s.current.cells = append(s.current.cells, cell{col, text, number})
+}
+
+// End ends the sheet.
+func (s *Writer) End() {
+	s.endRow()
+	s.endBlock()
+}
+
+func (s *Writer) endRow() {
+	if len(s.current.cells) == 0 {
+		return
+	}
+	r := s.current
+	s.current = row{}
+	slices.SortStableFunc(r.cells, func(a, b cell) int { return a.col - b.col })
+	if n := len(s.block); n > 0 && r.at != s.block[n-1].at+1 && !s.goesOn(r) {
+		s.endBlock()
+	}
+	s.block = append(s.block, r)
+}
+
+// goesOn tells whether a row after an empty one still belongs to the table above: it holds numbers, in columns of that table.
+func (s *Writer) goesOn(r row) bool {
+	if len(s.block) < 2 {
+		return false
+	}
+	low, high := s.extent()
+	numbers := false
+	for _, c := range r.cells {
+		if c.col < low || c.col > high {
+			return false
+		}
+		numbers = numbers || c.number
+	}
+	return numbers
+}
+
+func (s *Writer) extent() (low, high int) {
+	low = s.block[0].cells[0].col
+	for _, r := range s.block {
+		low, high = min(low, r.cells[0].col), max(high, r.cells[len(r.cells)-1].col)
+	}
+	return low, high
+}
+
+// endBlock writes the rows read so far.
+func (s *Writer) endBlock() {
+	rows := s.block
+	s.block = nil
+	wide := false
+	for _, r := range rows {
+		wide = wide || len(r.cells) > 1
+	}
+	for wide && len(rows) > 1 && len(rows[0].cells) == 1 && !rows[0].cells[0].number { // titles
+		s.W.Paragraph(rows[0].cells[0].text)
+		rows = rows[1:]
+	}
+	// A column that no row uses takes no place.
+	var all []int
+	for _, r := range rows {
+		for _, c := range r.cells {
+			all = append(all, c.col)
+		}
+	}
+	cols := slices.Clone(all)
+	slices.Sort(cols)
+	cols = slices.Compact(cols)
+	if len(cols) == 1 && len(rows) == 1 {
+		s.W.Paragraph(rows[0].cells[0].text)
+		return
+	}
+	places := 0 // of the table, empty ones within its rows counted
+	for _, r := range rows {
+		i, _ := slices.BinarySearch(cols, r.cells[len(r.cells)-1].col)
+		places += i + 1
+	}
+	if places > 20*len(all)+10_000 { // scattered: a table would be made of empty cells
+		for _, r := range rows {
+			var texts []string
+			for _, c := range r.cells {
+				texts = append(texts, c.text)
+			}
+			s.W.Paragraph(strings.Join(texts, ", "))
+		}
+		return
+	}
+	grid := make([][]string, 0, len(rows))
+	for _, r := range rows {
+		var line []string
+		for _, c := range r.cells {
+			i, _ := slices.BinarySearch(cols, c.col)
+			for len(line) < i {
+				line = append(line, "")
+			}
+			if len(line) > i { // two cells of one place
+				line[i] = strings.TrimSpace(line[i] + " " + c.text)
+			} else {
+				line = append(line, c.text)
+			}
+		}
+		if len(grid) == 0 {
+			for len(line) < len(cols) {
+				line = append(line, "")
+			}
+		}
+		grid = append(grid, line)
+	}
+	s.W.Grid(grid)
+}
