@@ -21,8 +21,11 @@ shell: ## open a shell with llmemory on the PATH and a private PostgreSQL in LLM
 build: ## build bin/llmemory
 	CGO_ENABLED=0 $(GO) build -o bin/llmemory ./cmd/llmemory
 
-test: ## run all tests against a private PostgreSQL (PKG=…, TESTFLAGS=…)
+test: ## run all tests against a private PostgreSQL, and fuzz for a minute (PKG=…, TESTFLAGS=… leave fuzzing out)
 	@scripts/test.sh $(TESTFLAGS) $(PKG)
+ifeq ($(PKG)$(TESTFLAGS),./...)
+	@scripts/fuzz.sh 3s ./chunk/... ./extract/...
+endif
 
 lint: ## gofmt, go vet, staticcheck; any finding fails
 	@scripts/lint.sh
@@ -37,8 +40,11 @@ eval: build ## measure retrieval quality over a collection: make eval DATA=dir (
 evaluation: ## measure collections in both stores and rewrite docs/evaluation.md: make evaluation DATA=dir (BY_ORIGIN=, MODEL=)
 	@DATA="$(DATA)" scripts/evaluation.sh
 
-soak: ## run all tests in their long form, up to 4 hours (PKG=…, TESTFLAGS=…)
+soak: ## run all tests in their long form, up to 4 hours, and fuzz each target for 10 minutes (PKG=…, TESTFLAGS=… leave fuzzing out)
 	@SOAK=1 scripts/test.sh -timeout 4h $(TESTFLAGS) $(PKG)
+ifeq ($(PKG)$(TESTFLAGS),./...)
+	@scripts/fuzz.sh 10m ./...
+endif
 
 clean: ## remove what the other targets built
 	rm -rf bin

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Fuzzes every target of some packages for a time each: scripts/fuzz.sh TIME
+# PACKAGE…. What a target finds is kept as a seed in its package's
+# testdata/fuzz, where go test runs it from then on.
+
+set -euo pipefail
+cd "$(dirname "$0")/.."
+time=$1
+shift
+
+status=0
+count=0
+while read -r package target; do
+	count=$((count + 1))
+	if out=$(go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" "$package" 2>&1); then
+		runs=$(grep -o 'execs: [0-9]*' <<<"$out" | tail -1) || runs=
+		printf 'fuzz: %s %s, %s\n' "${package#github.com/llmemory/llmemory/}" "$target" "${runs:-execs: none}"
+	else
+		status=1
+		printf 'FAILED  fuzz %s %s\n%s\n' "$package" "$target" "$out"
+	fi
+done < <(go test -json -list '^Fuzz' "$@" | sed -n 's/.*"Action":"output","Package":"\([^"]*\)","Output":"\(Fuzz[A-Za-z0-9_]*\)\\n".*/\1 \2/p')
+
+if [ "$count" = 0 ]; then
+	echo 'fuzz: no target found' >&2
+	exit 1
+fi
+[ "$status" = 0 ] && printf 'fuzz: %d targets, %s each, no finding\n' "$count" "$time"
+exit "$status"
