@@ -6,9 +6,6 @@ import (
 	"unicode/utf8"
 )
 
-// source cuts source text of a language.
-func (b *builder) source(language string) error { return b.code(0, len(b.text), blockStrength) }
-
 // code cuts source text at empty lines, those before less indented lines first; blocks that do not fit at lines, again the
 // less indented first. A comment stays with what it stands over, and a closing bracket with what it closes.
 func (b *builder) code(start, end int, s strength) error {

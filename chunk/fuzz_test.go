@@ -113,6 +113,7 @@ func FuzzStrategies(f *testing.F) {
 		for _, s := range []strategy{
 			{"fixed", chunk.Fixed{Tokens: int(tokens), Overlap: int(overlap % tokens)}, int(tokens), false},
 			{"sentence", chunk.Sentence{Tokens: int(tokens), Overlap: int(overlap)}, int(tokens), false},
+			{"semantic", chunk.Semantic{Tokens: int(tokens), Buffer: int(overlap), Embed: letters, EmbedName: "letters"}, int(tokens), false},
 		} {
 			pieces, err := s.cut.Chunk(t.Context(), chunk.Text{Content: text})
 			if !utf8.ValidString(text) {

@@ -117,9 +117,9 @@ func changed(text string, leaves []chunk.Piece, start, end int, other map[string
 	return n
 }
 
-func leavesOf(t *testing.T, text, label string) (leaves []chunk.Piece, texts map[string]int) {
+func leavesOf(t *testing.T, text, label, markup string) (leaves []chunk.Piece, texts map[string]int) {
 	texts = map[string]int{}
-	for _, p := range mustChunk(t, chunk.Hierarchical{}, text, label) {
+	for _, p := range mustChunkText(t, chunk.Hierarchical{}, chunk.Text{Content: text, Type: label, Markup: markup}) {
 		if p.Level == 0 {
 			leaves = append(leaves, p)
 			texts[text[p.Start:p.End]]++
@@ -132,15 +132,16 @@ func leavesOf(t *testing.T, text, label string) (leaves []chunk.Piece, texts map
 func TestEditsStayLocal(t *testing.T) {
 	t.Parallel()
 	const documents, edits, promise = 5, 40, 3
-	for _, label := range []string{"text", "markdown", "code", "email", "chat"} {
+	for _, label := range []string{"text", "markdown", "code", "code go", "code javascript", "email", "chat"} {
 		t.Run(label, func(t *testing.T) {
 			t.Parallel()
+			label, markup, _ := strings.Cut(label, " ")
 			changes, most := 0, 0
 			for seed := range uint64(documents) {
 				w := newWriter(seed)
 				blocks := w.document(label)
 				text := strings.Join(blocks, "\n\n")
-				leaves, texts := leavesOf(t, text, label)
+				leaves, texts := leavesOf(t, text, label, markup)
 				for range edits {
 					at := w.IntN(len(blocks))
 					for strings.HasPrefix(blocks[at], "#") || strings.HasPrefix(blocks[at], "```") {
@@ -155,7 +156,7 @@ func TestEditsStayLocal(t *testing.T) {
 						start += 2
 					}
 					edited := text[:start] + block + text[start+len(blocks[at]):]
-					leaves2, texts2 := leavesOf(t, edited, label)
+					leaves2, texts2 := leavesOf(t, edited, label, markup)
 					n := max(changed(edited, leaves2, start, start+len(block), texts),
 						changed(text, leaves, start, start+len(blocks[at]), texts2))
 					if n > promise {
@@ -181,10 +182,87 @@ func TestGrowth(t *testing.T) {
 	for n := 20; n < len(blocks); n++ {
 		before := strings.Join(blocks[:n], "\n\n")
 		after := before + "\n\n" + blocks[n]
-		leaves, _ := leavesOf(t, before, "text")
-		_, texts := leavesOf(t, after, "text")
+		leaves, _ := leavesOf(t, before, "text", "")
+		_, texts := leavesOf(t, after, "text", "")
 		if got := changed(before, leaves, len(before), len(before), texts); got > 3 {
 			t.Errorf("appending block %d changes %d leaves", n, got)
 		}
+	}
+}
+
+// TestPagesInFront checks that what is put in at the front of a text leaves the passages after it as they are: all of them where a
+// section, a slide or a declaration begins there, all but two where only a paragraph or a row does.
+func TestPagesInFront(t *testing.T) {
+	t.Parallel()
+	type texts func(w writer, parts int) (text string, pages []int)
+	join := func(head string, part func(w writer, i int) string) texts {
+		return func(w writer, parts int) (string, []int) {
+			var b strings.Builder
+			var pages []int
+			b.WriteString(head)
+			for range parts {
+				pages = append(pages, b.Len())
+				b.WriteString(part(w, w.IntN(1_000_000)))
+			}
+			return b.String(), pages
+		}
+	}
+	paragraphs := func(w writer) string { return strings.Join(w.document("text")[:1+w.IntN(8)], "\n\n") }
+	for _, c := range []struct {
+		name, label, markup, head string
+		make                      texts
+		most                      int
+	}{
+		{"markdown", "markdown", "", "", join("", func(w writer, i int) string { return fmt.Sprintf("# Part %d\n\n%s\n\n", i, paragraphs(w)) }), 0},
+		{"html", "html", "html", "", join("", func(w writer, i int) string {
+			return fmt.Sprintf("<h2>Part %d</h2>\n<p>%s</p>\n", i, strings.ReplaceAll(paragraphs(w), "\n\n", "</p>\n<p>"))
+		}), 0},
+		{"slides", "presentation", "markdown", "", join("", func(w writer, i int) string {
+			return fmt.Sprintf("Slide %d\n\n- %s\n- %s\n- %s\n- %s\n\n", i, w.sentence(), w.sentence(), w.sentence(), w.sentence())
+		}), 0},
+		{"go", "code", "go", "package a\n\n", join("package a\n\n", func(w writer, i int) string { return w.code() + "\n\n" }), 2},
+		{"javascript", "code", "javascript", "", join("", func(w writer, i int) string {
+			return fmt.Sprintf("/** %s */\nfunction f%d(a) {\n\treturn a + %q;\n}\n\n", w.sentence(), i, paragraphs(w))
+		}), 2},
+		{"csv", "unknown", "csv", "name,remark,number\n", join("name,remark,number\n", func(w writer, i int) string {
+			return fmt.Sprintf("%d,%q,%d\n", i, w.sentence(), w.IntN(100))
+		}), 2},
+		{"text", "text", "", "", join("", func(w writer, i int) string { return paragraphs(w) + "\n\n" }), 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			cut := func(text string, pages []int) (leaves []chunk.Piece) {
+				for _, p := range mustChunkText(t, chunk.Hierarchical{}, chunk.Text{Content: text, Type: c.label, Markup: c.markup, Pages: pages}) {
+					if p.Level == 0 {
+						leaves = append(leaves, p)
+					}
+				}
+				return leaves
+			}
+			for seed := range uint64(6) {
+				w := newWriter(seed)
+				text, pages := c.make(w, 60)
+				front, frontPages := c.make(w, 5)
+				body := strings.TrimPrefix(text, c.head)
+				for _, p := range pages {
+					frontPages = append(frontPages, p+len(front)-len(c.head))
+				}
+				texts := map[string]int{}
+				for _, p := range cut(front+body, frontPages) {
+					texts[strings.Join(p.Heading, " > ")+"\n"+(front + body)[p.Start:p.End]]++
+				}
+				leaves, n := cut(text, pages), 0
+				for _, p := range leaves {
+					if key := strings.Join(p.Heading, " > ") + "\n" + text[p.Start:p.End]; texts[key] == 0 {
+						n++
+					} else {
+						texts[key]--
+					}
+				}
+				if n > c.most || len(leaves) < 8 {
+					t.Errorf("seed %d: %d of %d leaves change, want at most %d", seed, n, len(leaves), c.most)
+				}
+			}
+		})
 	}
 }

@@ -32,6 +32,75 @@ func strategies(tokens int) []strategy {
 		{"fixed, overlapping", chunk.Fixed{Tokens: tokens, Overlap: tokens / 2}, tokens, false},
 		{"sentence", chunk.Sentence{Tokens: tokens}, tokens, true},
 		{"sentence, overlapping", chunk.Sentence{Tokens: tokens, Overlap: 2}, tokens, true},
+		{"semantic", chunk.Semantic{Tokens: tokens, Embed: letters, EmbedName: "letters"}, tokens, true},
+		{"semantic, without neighbours", chunk.Semantic{Tokens: tokens, Buffer: -1, Embed: letters, EmbedName: "letters"}, tokens, true},
+	}
+}
+
+// letters is an embedder that knows nothing but how often each byte occurs.
+func letters(_ context.Context, texts []string) ([][]float32, error) {
+	out := make([][]float32, len(texts))
+	for i, text := range texts {
+		out[i] = make([]float32, 64)
+		for at := range len(text) {
+			out[i][text[at]%64]++
+		}
+	}
+	return out, nil
+}
+
+// TestSemantic checks that cuts lie where the subject changes, and what comes of an embedder that fails.
+func TestSemantic(t *testing.T) {
+	t.Parallel()
+	subjects := []string{"The tide comes in twice a day. ", "We brew beer from barley. ", "Trains run on iron rails. "}
+	var text strings.Builder
+	for i := range 30 {
+		text.WriteString(strings.Repeat(subjects[i%3], 7+i%4))
+	}
+	about := func(_ context.Context, texts []string) ([][]float32, error) {
+		out := make([][]float32, len(texts))
+		for i, s := range texts {
+			out[i] = []float32{0.01, float32(strings.Count(s, "tide")), float32(strings.Count(s, "beer")), float32(strings.Count(s, "iron"))}
+		}
+		return out, nil
+	}
+	s := chunk.Semantic{Tokens: 90, Embed: about, EmbedName: "about", Buffer: -1}
+	mixed := 0
+	pieces := check(t, strategy{"semantic", s, 90, true}, chunk.Text{Content: text.String()})
+	for _, p := range pieces {
+		found := 0
+		for _, word := range []string{"tide", "beer", "iron"} {
+			if strings.Contains(text.String()[p.Start:p.End], word) {
+				found++
+			}
+		}
+		if found > 1 {
+			mixed++
+		}
+	}
+	if len(pieces) < 30 || mixed > 0 {
+		t.Errorf("%d of %d leaves have several subjects", mixed, len(pieces))
+	}
+	broken := errors.New("broken")
+	for want, embed := range map[string]chunk.EmbedFunc{
+		"broken":    func(context.Context, []string) ([][]float32, error) { return nil, broken },
+		"0 vectors": func(context.Context, []string) ([][]float32, error) { return nil, nil },
+		"direction": func(_ context.Context, texts []string) ([][]float32, error) {
+			return make([][]float32, len(texts)), nil
+		},
+		"1 and 2": func(_ context.Context, texts []string) ([][]float32, error) {
+			out := make([][]float32, len(texts))
+			for i := range out {
+				out[i] = []float32{1, 2}[:1+min(i, 1)]
+			}
+			return out, nil
+		},
+	} {
+		s.Embed = embed
+		_, err := s.Chunk(t.Context(), chunk.Text{Content: text.String()})
+		if err == nil || !strings.Contains(err.Error(), want) || want == "broken" && !errors.Is(err, broken) {
+			t.Errorf("error %v, want %s", err, want)
+		}
 	}
 }
 
@@ -135,13 +204,14 @@ func TestStrategiesFail(t *testing.T) {
 		}
 	}
 	for want, cut := range map[string]chunk.Chunker{
-		"chunk.Fixed: negative Tokens":    chunk.Fixed{Tokens: -1},
-		"chunk.Fixed: negative Overlap":   chunk.Fixed{Overlap: -1},
-		"an Overlap of 200":               chunk.Fixed{Overlap: 200},
-		"chunk.Fixed: one of Count":       chunk.Fixed{CountName: "x"},
-		"chunk.Sentence: negative Tokens": chunk.Sentence{Tokens: -1},
-		"negative Overlap: -2":            chunk.Sentence{Overlap: -2},
-		`unknown Structure "poem"`:        chunk.Hierarchical{Structure: "poem"},
+		"chunk.Fixed: negative Tokens":        chunk.Fixed{Tokens: -1},
+		"chunk.Fixed: negative Overlap":       chunk.Fixed{Overlap: -1},
+		"an Overlap of 200":                   chunk.Fixed{Overlap: 200},
+		"chunk.Fixed: one of Count":           chunk.Fixed{CountName: "x"},
+		"chunk.Sentence: negative Tokens":     chunk.Sentence{Tokens: -1},
+		"negative Overlap: -2":                chunk.Sentence{Overlap: -2},
+		"chunk.Semantic: Embed and EmbedName": chunk.Semantic{Tokens: 3},
+		`unknown Structure "poem"`:            chunk.Hierarchical{Structure: "poem"},
 	} {
 		if _, err := cut.Chunk(t.Context(), chunk.Text{Content: "text"}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: error %v, want %s", cut, err, want)
@@ -157,6 +227,7 @@ func TestStrategySignatures(t *testing.T) {
 	for _, c := range []chunk.Chunker{
 		chunk.Fixed{}, chunk.Fixed{Tokens: 100}, chunk.Fixed{Overlap: 10}, chunk.Fixed{Count: count, CountName: "a"},
 		chunk.Sentence{}, chunk.Sentence{Tokens: 100}, chunk.Sentence{Overlap: 10}, chunk.Sentence{Count: count, CountName: "a"},
+		chunk.Semantic{}, chunk.Semantic{EmbedName: "a"}, chunk.Semantic{Buffer: 2}, chunk.Semantic{Buffer: -1}, chunk.Semantic{Tokens: 100},
 		chunk.Hierarchical{}, chunk.Hierarchical{Structure: chunk.Markdown}, chunk.Hierarchical{Structure: chunk.Code},
 	} {
 		if s := c.Signature(); seen[s] {

@@ -56,10 +56,12 @@ type builder struct {
 	tiny  int // a section's beginning up to this size may be joined with its first subsection
 	units []unit
 
-	outline outline  // the headings that were read
-	path    []string // those in force
-	head    string   // of the table being read
-	pages   []int    // where pages begin that are cut, as far as they are to come
+	outline  outline  // the headings that were read
+	path     []string // those in force
+	declared bool     // whether there is a declaration among the units
+	loosened bool     // whether the last of them is none
+	head     string   // of the table being read
+	pages    []int    // where pages begin that are cut, as far as they are to come
 
 	speakers *transcript // who speaks, in a chat
 
