@@ -4,6 +4,7 @@ import (
 	"github.com/llmemory/llmemory/extract"
 	"github.com/llmemory/llmemory/extract/docx"
 	"github.com/llmemory/llmemory/extract/html"
+	"github.com/llmemory/llmemory/extract/odf"
 	"github.com/llmemory/llmemory/extract/pptx"
 	"github.com/llmemory/llmemory/extract/rtf"
 	"github.com/llmemory/llmemory/extract/xls"
@@ -17,6 +18,8 @@ func office(format string) extract.Extractor {
 		return docx.Extractor{}
 	case "html":
 		return html.Extractor{}
+	case "odt", "ods", "odp":
+		return odf.Extractor{}
 	case "pptx":
 		return pptx.Extractor{}
 	case "rtf":

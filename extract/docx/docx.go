@@ -167,7 +167,7 @@ func (d *document) edges(rels []ooxml.Relation, kind string) ([]string, error) {
 		if rel.Kind != kind || rel.External {
 			continue
 		}
-		var l lines
+		var l mdtext.Lines
 		if err := d.walk(rel.Target, func(r *xmlwalk.Reader, targets map[string]string) error {
 			s := &story{document: d, targets: targets, out: &l}
 			return r.Each(func(xmlwalk.Element) error { return s.blocks(r) })
@@ -189,7 +189,7 @@ func (d *document) readNotes(part, kind string) error {
 				if t := e.Get("type"); t != "" && t != "normal" { // separators
 					return nil
 				}
-				var l lines
+				var l mdtext.Lines
 				s := &story{document: d, targets: targets, out: &l}
 				err := s.blocks(r)
 				text := l.String()

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/llmemory/llmemory/internal/mdtext"
 	"github.com/llmemory/llmemory/internal/ooxml"
 	"github.com/llmemory/llmemory/internal/xmlwalk"
 )
@@ -178,78 +179,9 @@ func (n *numbering) next(id string, depth int, styles map[string]*style) string 
 		if l.legal {
 			format = "decimal"
 		}
-		b.WriteString(number(start(of)+max(0, a.count[of]-1), format))
+		b.WriteString(mdtext.Number(start(of)+max(0, a.count[of]-1), format))
 	}
 	return strings.TrimSpace(b.String())
-}
-
-// number writes a number in one of the formats of 17.18.59, in figures where the format is not known.
-func number(n int, format string) string {
-	switch format {
-	case "none":
-		return ""
-	case "lowerLetter":
-		return letters(n)
-	case "upperLetter":
-		return strings.ToUpper(letters(n))
-	case "lowerRoman":
-		return strings.ToLower(roman(n))
-	case "upperRoman":
-		return roman(n)
-	case "decimalZero":
-		if n >= 0 && n < 10 {
-			return "0" + strconv.Itoa(n)
-		}
-	case "ordinal":
-		suffix := "th"
-		if n/10%10 != 1 {
-			suffix = [10]string{"th", "st", "nd", "rd", "th", "th", "th", "th", "th", "th"}[max(0, n%10)]
-		}
-		return strconv.Itoa(n) + suffix
-	case "chineseCounting", "chineseCountingThousand", "ideographDigital", "japaneseCounting", "taiwaneseCounting",
-		"taiwaneseCountingThousand", "koreanCounting", "ideographTraditional":
-		return han(n)
-	}
-	return strconv.Itoa(n)
-}
-
-func letters(n int) string {
-	if n < 1 || n > 780 {
-		return strconv.Itoa(n)
-	}
-	return strings.Repeat(string(rune('a'+(n-1)%26)), (n-1)/26+1)
-}
-
-func roman(n int) string {
-	if n < 1 || n > 3999 {
-		return strconv.Itoa(n)
-	}
-	var b strings.Builder
-	for i, v := range []int{1000, 900, 500, 400, 100, 90, 50, 40, 10, 9, 5, 4, 1} {
-		for n >= v {
-			b.WriteString([]string{"M", "CM", "D", "CD", "C", "XC", "L", "XL", "X", "IX", "V", "IV", "I"}[i])
-			n -= v
-		}
-	}
-	return b.String()
-}
-
-func han(n int) string {
-	digits := []string{"〇", "一", "二", "三", "四", "五", "六", "七", "八", "九"}
-	switch {
-	case n >= 0 && n < 10:
-		return digits[n]
-	case n >= 10 && n < 100:
-		s := "十"
-		if n >= 20 {
-			s = digits[n/10] + s
-		}
-		if n%10 > 0 {
-			s += digits[n%10]
-		}
-		return s
-	}
-	return strconv.Itoa(n)
 }
 
 func atoi(s string, def int) int {

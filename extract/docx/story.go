@@ -9,48 +9,16 @@ import (
 	"github.com/llmemory/llmemory/internal/xmlwalk"
 )
 
-// output takes the blocks of a story.
-type output interface {
-	Heading(level int, text string)
-	Item(depth int, mark, text string)
-	Paragraph(text string)
-	Table(t *mdtext.Table)
-}
-
-// lines is the output for a text within another one: of a note, a cell, a text box.
-type lines struct{ list []string }
-
-func (l *lines) add(text string) {
-	if text = strings.TrimSpace(text); text != "" {
-		l.list = append(l.list, text)
-	}
-}
-
-func (l *lines) Heading(_ int, text string) { l.add(text) }
-func (l *lines) Paragraph(text string)      { l.add(text) }
-func (l *lines) Table(t *mdtext.Table)      { l.add(t.Inline()) }
-
-func (l *lines) Item(_ int, mark, text string) {
-	if mark == "-" {
-		mark = "•"
-	}
-	if strings.TrimSpace(text) != "" {
-		l.add(mark + " " + text)
-	}
-}
-
-func (l *lines) String() string { return strings.Join(l.list, "\n") }
-
 // story is a text of its own: the body, a note, a cell.
 type story struct {
 	*document
 	targets map[string]string // of links, by relationship
-	out     output
+	out     mdtext.Blocks
 	carry   string // of a paragraph whose end was deleted
 }
 
 // inside is a story within this one.
-func (s *story) inside(out output) *story {
+func (s *story) inside(out mdtext.Blocks) *story {
 	return &story{document: s.document, targets: s.targets, out: out}
 }
 
@@ -121,7 +89,7 @@ type paragraph struct {
 	num     string
 	level   int
 	merged  bool // its end was deleted: it goes on with the next
-	boxes   []*lines
+	boxes   []*mdtext.Lines
 	charts  []*mdtext.Table
 	fields  []field
 }
@@ -224,7 +192,7 @@ func (p *paragraph) end() {
 		p.out.Paragraph(text)
 	}
 	for _, box := range p.boxes {
-		for _, line := range box.list {
+		for _, line := range box.List {
 			p.out.Paragraph(line)
 		}
 	}
@@ -398,7 +366,7 @@ func (p *paragraph) run(r *xmlwalk.Reader) error {
 			return r.Each(func(c xmlwalk.Element) error {
 				var ruby *paragraph
 				if c.Tag == "w:rt" || c.Tag == "w:rubyBase" {
-					ruby = &paragraph{story: p.inside(&lines{})}
+					ruby = &paragraph{story: p.inside(&mdtext.Lines{})}
 					if err := r.Each(func(x xmlwalk.Element) error { return ruby.inline(r, x) }); err != nil {
 						return err
 					}
@@ -475,7 +443,7 @@ func (p *paragraph) drawing(r *xmlwalk.Reader) error {
 	return r.Each(func(e xmlwalk.Element) error {
 		switch e.Tag {
 		case "w:txbxContent":
-			box := &lines{}
+			box := &mdtext.Lines{}
 			p.boxes = append(p.boxes, box)
 			return p.inside(box).blocks(r)
 		case "wp:docPr":
@@ -485,7 +453,7 @@ func (p *paragraph) drawing(r *xmlwalk.Reader) error {
 			return nil
 		case "dgm:relIds":
 			texts, err := p.pkg.Diagram(p.targets[e.Get("r:dm")])
-			p.boxes = append(p.boxes, &lines{texts})
+			p.boxes = append(p.boxes, &mdtext.Lines{List: texts})
 			return err
 		case "c:chart":
 			part := p.targets[e.Get("r:id")]
@@ -493,7 +461,7 @@ func (p *paragraph) drawing(r *xmlwalk.Reader) error {
 				return nil
 			}
 			title, table, err := p.pkg.Chart(part)
-			p.boxes, p.charts = append(p.boxes, &lines{[]string{title}}), append(p.charts, table)
+			p.boxes, p.charts = append(p.boxes, &mdtext.Lines{List: []string{title}}), append(p.charts, table)
 			return err
 		case "v:shape", "v:imagedata":
 			if alt := mdtext.OneLine(e.Get("alt")); alt != "" {
@@ -561,7 +529,7 @@ func (s *story) cells(r *xmlwalk.Reader, row *tableRow) error {
 				return nil
 			})
 		case "w:tc":
-			l := &lines{}
+			l := &mdtext.Lines{}
 			cell := tableCell{span: 1}
 			in, covered := s.inside(l), false
 			if err := r.Each(func(c xmlwalk.Element) error {
