@@ -42,6 +42,7 @@ var layers = [][]string{
 var sideways = map[[2]string]bool{
 	{"examples/production_integration", "examples/document_processor"}: true,
 	{"examples/shared_pool", "examples/document_processor"}:            true,
+	{"extract/sandbox", "extract/pdf"}:                                 true, // a child knows by itself the formats it is there for
 }
 
 // assemblies put together the packages below a folder of their own layer.

@@ -1,0 +1,6 @@
+//go:build race
+
+package sandbox
+
+// dataFactor allows for what the race detector keeps of each byte.
+const dataFactor = 6
