@@ -8,10 +8,12 @@ import (
 	"runtime/debug"
 	"syscall"
 
+	"github.com/llmemory/llmemory/extract/sandbox"
 	"github.com/llmemory/llmemory/internal/cli"
 )
 
 func main() {
+	sandbox.Main() // a child, in which a file is parsed, goes no further
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(1280 << 20) // rather than let it grow to twice what the largest documents need
 	}

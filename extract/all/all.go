@@ -20,11 +20,17 @@ import (
 	"github.com/llmemory/llmemory/extract/html"
 	"github.com/llmemory/llmemory/extract/mail"
 	"github.com/llmemory/llmemory/extract/notebook"
+	"github.com/llmemory/llmemory/extract/sandbox"
 	"github.com/llmemory/llmemory/extract/text"
 )
 
 // Extractor takes every format that llmemory reads. It implements [extract.Extractor].
 type Extractor struct {
+	// Sandbox is where files are read whose parsers can crash, loop or eat memory: now PDF, in child processes. Without it such
+	// a file is refused with [sandbox.ErrNoMain]. A host that wants them parsed in its own process says so in Custom:
+	//
+	//	Custom: map[string]extract.Extractor{"pdf": &pdf.Extractor{}}
+	Sandbox *sandbox.Pool
 	// Custom are extractors of the host's, which go before ours. The key is a format as [Detect] names it ("pdf"), a MIME type
 	// ("image/png"), or a whole family of them ("image/*").
 	Custom map[string]extract.Extractor
@@ -50,6 +56,12 @@ func (x Extractor) builtin(format string) extract.Extractor {
 		return notebook.Extractor{}
 	case "email", "mbox":
 		return mail.Extractor{HTML: html.Extractor{Whole: true}}
+	}
+	if format == "pdf" {
+		if x.Sandbox != nil {
+			return x.Sandbox.Extractor(format)
+		}
+		return extract.Func(func(context.Context, extract.Input) (extract.Text, error) { return extract.Text{}, sandbox.ErrNoMain })
 	}
 	return office(format)
 }

@@ -1,0 +1,61 @@
+package all_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/llmemory/llmemory/extract"
+	"github.com/llmemory/llmemory/extract/all"
+	"github.com/llmemory/llmemory/extract/pdf"
+	"github.com/llmemory/llmemory/extract/sandbox"
+)
+
+// TestMain makes the test binary a program that can run itself as a child, as a host's main does.
+func TestMain(m *testing.M) {
+	sandbox.Main()
+	os.Exit(m.Run())
+}
+
+const smallPDF = `%PDF-1.4
+1 0 obj <</Type/Catalog/Pages 2 0 R>> endobj
+2 0 obj <</Type/Pages/Count 1/Kids[3 0 R]>> endobj
+3 0 obj <</Type/Page/Parent 2 0 R/MediaBox[0 0 300 300]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>>> endobj
+4 0 obj <</Length 44>> stream
+BT /F 12 Tf 50 200 Td (Hello, portable) Tj ET
+endstream endobj
+5 0 obj <</Type/Font/Subtype/Type1/BaseFont/Helvetica>> endobj
+trailer <</Root 1 0 R/Size 6>>
+`
+
+// TestPDF: in a child if there is a pool, in this process if that is asked for, else not at all.
+func TestPDF(t *testing.T) {
+	t.Parallel()
+	pool := sandbox.Pool{Limits: sandbox.Limits{Start: 15 * time.Minute}} // compiled with the race detector on, on a busy machine
+	defer pool.Close()
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	here := &pdf.Extractor{Cache: filepath.Join(cache, "llmemory", "sandbox")} // as the children have it: compiling takes long
+	defer here.Close()
+	for _, c := range []struct {
+		name string
+		x    all.Extractor
+	}{
+		{"child", all.Extractor{Sandbox: &pool}},
+		{"in place", all.Extractor{Custom: map[string]extract.Extractor{"pdf": here}}},
+	} {
+		text, err := c.x.Extract(t.Context(), extract.Input{Reader: strings.NewReader(smallPDF), Name: "a.txt"})
+		if err != nil || text.Content != "Hello, portable" || text.Type != "pdf" || len(text.Pages) != 1 {
+			t.Errorf("%s: %+v, %v", c.name, text, err)
+		}
+	}
+	_, err = all.Extractor{}.Extract(t.Context(), extract.Input{Reader: strings.NewReader(smallPDF)})
+	if !errors.Is(err, sandbox.ErrNoMain) {
+		t.Errorf("with neither: %v", err)
+	}
+}
