@@ -15,9 +15,12 @@ const (
 	// pageSize suits rows of texts and vectors: several fit into a page.
 	pageSize = 8192
 	// cacheKiB is how much of the file a connection keeps in memory of its own. The operating system keeps more.
-	cacheKiB = 4096
+	cacheKiB = 8192
 	// walLimit is what the log is cut back to after it has been worked into the file.
 	walLimit = 64 << 20
+	// walPages is how long the log grows before it is worked into the file, in pages: 16 MB. A page that changes again and again, as
+	// those of indexes do while much is added, is then written to the file once.
+	walPages = 2000
 )
 
 // conn is a connection with its prepared statements. One goroutine uses it at a time. Its statements end when the context of the
@@ -74,7 +77,7 @@ func (c *conn) setUp(ctx context.Context, o *Options) error {
 		synchronous = string(o.Synchronous)
 	}
 	err := c.raw.Exec(fmt.Sprintf("PRAGMA synchronous = %s; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -%d; "+
-		"PRAGMA trusted_schema = OFF; PRAGMA journal_size_limit = %d", synchronous, cacheKiB, walLimit))
+		"PRAGMA trusted_schema = OFF; PRAGMA journal_size_limit = %d; PRAGMA wal_autocheckpoint = %d", synchronous, cacheKiB, walLimit, walPages))
 	if err != nil {
 		return err
 	}
