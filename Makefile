@@ -7,7 +7,7 @@ TESTFLAGS   ?=
 PKG         ?= ./...
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart shell build test lint bench eval evaluation soak clean
+.PHONY: help quickstart shell build test lint bench eval evaluation extraction soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ eval: build ## measure retrieval quality over a collection: make eval DATA=dir (
 
 evaluation: ## measure collections in both stores and rewrite docs/evaluation.md: make evaluation DATA=dir (BY_ORIGIN=, MODEL=)
 	@DATA="$(DATA)" scripts/evaluation.sh
+
+extraction: ## read a folder of documents and rewrite the table of docs/extraction.md: make extraction DATA=dir
+	@scripts/extraction.sh "$(DATA)"
 
 soak: ## run all tests in their long form, up to 4 hours, and fuzz each target for 10 minutes (PKG=…, TESTFLAGS=… leave fuzzing out)
 	@SOAK=1 scripts/test.sh -timeout 4h $(TESTFLAGS) $(PKG)

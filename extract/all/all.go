@@ -85,6 +85,9 @@ func (x Extractor) Extract(ctx context.Context, in extract.Input) (extract.Text,
 }
 
 func (x Extractor) extract(ctx context.Context, src *extract.Source, in extract.Input) (extract.Text, error) {
+	if src.Size() == 0 {
+		return extract.Text{}, fmt.Errorf("%w: an empty file", extract.ErrNoText)
+	}
 	kind, err := Detect(src, in.Name, in.Media)
 	if err != nil && x.custom(kind) == nil {
 		return extract.Text{}, err

@@ -34,7 +34,7 @@ var layers = [][]string{
 	5: {"store/postgres", "store/sqlite"},
 	6: {"httpserver", "llmemorytest", "mcpserver", "transfer"},
 	7: {"internal/cli", "internal/equality"},
-	8: {"cmd/llmemory", "examples/...", "internal/bench", "internal/embedserver", "internal/evaltable", "internal/mailcheck", "internal/pgrun"},
+	8: {"cmd/llmemory", "examples/...", "internal/bench", "internal/embedserver", "internal/evaltable", "internal/extracttable", "internal/mailcheck", "internal/pgrun"},
 }
 
 // sideways are the imports within one layer that are meant: an example of a
