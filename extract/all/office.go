@@ -3,6 +3,7 @@ package all
 import (
 	"github.com/llmemory/llmemory/extract"
 	"github.com/llmemory/llmemory/extract/docx"
+	"github.com/llmemory/llmemory/extract/epub"
 	"github.com/llmemory/llmemory/extract/html"
 	"github.com/llmemory/llmemory/extract/odf"
 	"github.com/llmemory/llmemory/extract/pptx"
@@ -16,6 +17,8 @@ func office(format string) extract.Extractor {
 	switch format {
 	case "docx":
 		return docx.Extractor{}
+	case "epub":
+		return epub.Extractor{}
 	case "html":
 		return html.Extractor{}
 	case "odt", "ods", "odp":

@@ -39,6 +39,9 @@ func (e Extractor) Extract(ctx context.Context, in extract.Input) (extract.Text,
 		return extract.Text{}, err
 	}
 	page := htmltext.Decode(raw, in.Media)
+	if strings.HasPrefix(page, "<?xml") {
+		page = htmltext.XHTML(page)
+	}
 	text := extract.Text{Type: "html", Format: "html", Markup: "markdown"}
 	if in.Type != "" {
 		text.Type = in.Type

@@ -35,7 +35,7 @@ See <a href="#notes">below</a>, <a href="/local">here</a>.</p>
 <table><caption>Heights</caption><thead><tr><th>Place<th colspan=2>Metres</tr></thead>
 <tr><td rowspan="2">Dover<td>low<td>0.8<tr><td>high<td>6.7 <table><tr><td>spring<td>6.9</table></tr>
 <tr><td>Hull<td>a|b<td></tr></table>
-<p>Force is 10<sup>6</sup> N<sup>[1]</sup>, H<sub>2</sub>O, E = mc<sup>2</sup>.</p>
+<p>Force<sup><a href="#f">2</a></sup> is 10<sup>6</sup> N<sup>[1]</sup><a href="#g" role="doc-noteref"><sup>3</sup></a>, H<sub>2</sub>O, E = mc<sup>2</sup>.</p>
 <dl><dt>Neap</dt><dd>the small one</dd><dt>Spring</dt><dd>the large one</dd></dl>
 <pre><code class="language-go">func tide() int {
 	return 1 // &lt;moon&gt;
@@ -71,7 +71,7 @@ Heights
 | | high | 6.7 spring, 6.9 |
 | Hull | a\|b |
 
-Force is 10^6 N[1], H2O, E = mc^2.
+Force[2] is 10^6 N[1][3], H2O, E = mc^2.
 
 Neap
 
@@ -141,6 +141,7 @@ func TestCharsets(t *testing.T) {
 		{"meta http-equiv", "", encode(japaneseText, `<meta http-equiv="Content-Type" content="text/html; charset=Shift_JIS">`, japanese.ShiftJIS.NewEncoder()), "こんにちは世界"},
 		{"media", "text/html; charset=euc-jp", encode(japaneseText, "", japanese.EUCJP.NewEncoder()), "こんにちは世界"},
 		{"byte order mark", "", encode(greek, "", unicode.UTF16(unicode.LittleEndian, unicode.UseBOM).NewEncoder()), "Καλημέρα κόσμε"},
+		{"XML declaration", "", encode(`<?xml version="1.0" encoding="iso-8859-7"?><html><head><title/>%s</head><body><p><i/>Καλημέρα κόσμε</p></body></html>`, "", charmap.ISO8859_7.NewEncoder()), "Καλημέρα κόσμε"},
 		{"UTF-8 without a word", "", []byte(fmt.Sprintf(greek, "")), "Καλημέρα κόσμε"},
 		{"UTF-8 that says Latin-1", "text/html; charset=iso-8859-1", []byte(fmt.Sprintf(greek, "")), "Καλημέρα κόσμε"},
 		{"Latin-1 without a word", "", []byte("<p>caf\xe9 \x93quoted\x94</p>"), "café “quoted”"},

@@ -21,7 +21,12 @@ const (
 // Decode returns a page as UTF-8. The encoding is that of the byte order mark, of media (a MIME type with a charset, may be
 // empty), or of the page's own meta element, in this order; a page that is valid UTF-8 is not taken for Latin-1.
 func Decode(raw []byte, media string) string {
-	enc, name, _ := charset.DetermineEncoding(raw[:min(len(raw), 4096)], media)
+	enc, name, sure := charset.DetermineEncoding(raw[:min(len(raw), 4096)], media)
+	if !sure {
+		if e, n := charset.Lookup(declared(raw)); e != nil {
+			enc, name = e, n
+		}
+	}
 	switch {
 	case name == "utf-8", name == "windows-1252" && utf8.Valid(raw):
 	case name == "replacement":
@@ -32,6 +37,50 @@ func Decode(raw []byte, media string) string {
 	}
 	raw = bytes.TrimPrefix(raw, []byte("\ufeff"))
 	return strings.ReplaceAll(strings.ToValidUTF8(string(raw), "\ufffd"), "\x00", "")
+}
+
+// declared returns the encoding that an XML declaration names.
+func declared(raw []byte) string {
+	head, _, ok := strings.Cut(string(raw[:min(len(raw), 200)]), "?>")
+	if !ok || !strings.HasPrefix(head, "<?xml") {
+		return ""
+	}
+	_, rest, _ := strings.Cut(head, "encoding=")
+	if len(rest) < 2 {
+		return ""
+	}
+	label, _, _ := strings.Cut(rest[1:], rest[:1])
+	return label
+}
+
+// XHTML writes a page of XHTML as HTML has it: an element that is empty there, such as <title/>, would hold all the rest here.
+func XHTML(page string) string {
+	var b strings.Builder
+	for {
+		end := strings.Index(page, "/>")
+		if end < 0 {
+			b.WriteString(page)
+			return b.String()
+		}
+		tag := page[strings.LastIndexByte(page[:end], '<')+1 : end]
+		name := tag
+		if i := strings.IndexAny(tag, " \t\r\n"); i >= 0 {
+			name = tag[:i]
+		}
+		b.WriteString(page[:end])
+		if name == "" || strings.Contains(tag, ">") || strings.Trim(strings.ToLower(name), "abcdefghijklmnopqrstuvwxyz123456") != "" || void[atom.Lookup([]byte(name))] {
+			b.WriteString("/>")
+		} else {
+			b.WriteString("></" + name + ">")
+		}
+		page = page[end+2:]
+	}
+}
+
+// void are the elements of HTML that never hold anything.
+var void = map[atom.Atom]bool{
+	atom.Area: true, atom.Base: true, atom.Br: true, atom.Col: true, atom.Embed: true, atom.Hr: true, atom.Img: true, atom.Input: true,
+	atom.Link: true, atom.Meta: true, atom.Param: true, atom.Source: true, atom.Track: true, atom.Wbr: true,
 }
 
 // dropped are elements that hold no text for readers. Their content is skipped.

@@ -319,6 +319,10 @@ func (c *converter) inline(b *strings.Builder, n *html.Node) {
 		var inner strings.Builder
 		c.inlines(&inner, n)
 		s := squeeze(inner.String())
+		if strings.Contains(attr(n, "epub:type"), "noteref") || attr(n, "role") == "doc-noteref" {
+			b.WriteString(noteMark(s))
+			return
+		}
 		if target := c.target(attr(n, "href")); target != "" {
 			s = mdtext.Link(s, target)
 		}
@@ -339,7 +343,9 @@ func (c *converter) inline(b *strings.Builder, n *html.Node) {
 		var inner strings.Builder
 		c.inlines(&inner, n)
 		s := inner.String()
-		if !has(n, atom.A) {
+		if has(n, atom.A) {
+			s = noteMark(s)
+		} else {
 			s = mdtext.Superscript(b.String(), s)
 		}
 		b.WriteString(s)
@@ -364,6 +370,20 @@ func (c *converter) inline(b *strings.Builder, n *html.Node) {
 		}
 		c.inlines(b, n)
 	}
+}
+
+// noteMark sets the mark of a note apart from the word before it.
+func noteMark(s string) string {
+	mark := strings.Trim(s, "^ \t\r\n")
+	for _, r := range mark {
+		if !unicode.IsLetter(r) && !unicode.IsDigit(r) {
+			return s
+		}
+	}
+	if mark == "" || len(mark) > 8 {
+		return s
+	}
+	return "[" + mark + "]"
 }
 
 // inlines adds what stands in an element, blocks in it parted by spaces.
