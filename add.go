@@ -9,12 +9,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
+	"iter"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/llmemory/llmemory/chunk"
@@ -33,12 +34,14 @@ import (
 // Errors: [*InvalidError], [*ConflictError], [ErrUnavailable], [ErrCommitUnknown], [ErrClosed], or the context's.
 func (o *Owner) Add(ctx context.Context, doc Document) (Added, error) {
 	ready, errs := o.prepare(ctx, []Document{doc})
-	if errs[0] != nil {
-		return Added{Status: Failed}, errs[0]
+	results := []Added{failed(errs[0])}
+	if errs[0] == nil {
+		defer ready[0].close()
+		o.addPrepared(ctx, ready, results)
 	}
-	results := make([]Added, 1)
-	o.addPrepared(ctx, ready, results)
-	return results[0], results[0].Err
+	err := results[0].Err
+	results[0].Err, results[0].Key = nil, cmp.Or(results[0].Key, doc.Key, doc.Name)
+	return results[0], err
 }
 
 // AddMany stores documents, many to a transaction. The results are in the order of docs, each with its own Err: a document that
@@ -58,6 +61,7 @@ func (o *Owner) AddMany(ctx context.Context, docs []Document) ([]Added, error) {
 		o.addPrepared(ctx, batch, out)
 		for i, at := range indexes {
 			results[at] = out[i]
+			batch[i].close()
 		}
 		batch, indexes, leaves, size = nil, nil, 0, 0
 		clear(taken)
@@ -66,7 +70,7 @@ func (o *Owner) AddMany(ctx context.Context, docs []Document) ([]Added, error) {
 	for part := range o.prepareAhead(ctx, docs) {
 		for i, err := range part.errs {
 			if err != nil {
-				results[part.from+i] = Added{Status: Failed, Err: err}
+				results[part.from+i] = failed(err)
 			}
 		}
 		seen := map[Identity]bool{}
@@ -74,7 +78,7 @@ func (o *Owner) AddMany(ctx context.Context, docs []Document) ([]Added, error) {
 			if p == nil {
 				continue
 			}
-			if seen[p.identity] || before[p.identity] {
+			if (seen[p.identity] || before[p.identity]) && !p.container {
 				// It was compared with what was stored before its predecessor: the transaction decides anew.
 				p.result.Status, p.result.Chunks, p.result.ChunksReused = "", 0, 0
 			}
@@ -94,6 +98,9 @@ func (o *Owner) AddMany(ctx context.Context, docs []Document) ([]Added, error) {
 		before = seen
 	}
 	for i := range results {
+		if results[i].Key == "" {
+			results[i].Key = cmp.Or(docs[i].Key, docs[i].Name)
+		}
 		for _, stop := range []error{ErrUnavailable, ErrCommitUnknown, ErrClosed, context.Canceled, context.DeadlineExceeded} {
 			if errors.Is(results[i].Err, stop) {
 				return results, results[i].Err
@@ -118,31 +125,62 @@ type preparedPart struct {
 }
 
 // prepareAhead prepares documents part by part. While the caller stores a part, the next one is prepared, which does not know yet what
-// becomes of the part before. The caller must take all parts.
-func (o *Owner) prepareAhead(ctx context.Context, docs []Document) <-chan preparedPart {
-	out := make(chan preparedPart)
-	go func() {
-		defer close(out)
+// becomes of the part before; but not in a transaction of a host's, which does one thing at a time. The caller must take all parts.
+func (o *Owner) prepareAhead(ctx context.Context, docs []Document) iter.Seq[preparedPart] {
+	parts := func(yield func(preparedPart) bool) {
 		most := firstDocuments
 		for from, to := 0, 0; from < len(docs); from = to {
 			to = from + share(docs[from:], most)
 			most = min(2*most, batchDocuments)
 			ready, errs := o.prepare(ctx, docs[from:to])
-			out <- preparedPart{from, ready, errs}
+			if !yield(preparedPart{from, ready, errs}) {
+				return
+			}
+		}
+	}
+	if joined(o.memory.store) {
+		return parts
+	}
+	out := make(chan preparedPart)
+	go func() {
+		defer close(out)
+		for p := range parts {
+			out <- p
 		}
 	}()
-	return out
+	return func(yield func(preparedPart) bool) {
+		for p := range out {
+			if !yield(p) {
+				return
+			}
+		}
+	}
 }
 
 // share returns how many of the documents, at most so many, are prepared together.
 func share(docs []Document, most int) int {
 	size := 0
 	for i := range docs {
-		if size += len(docs[i].Content); i == most || i > 0 && size > batchBytes {
+		if size += docs[i].size(); i == most || i > 0 && size > batchBytes {
 			return i
 		}
 	}
 	return len(docs)
+}
+
+// size is about how much text a document is.
+func (doc *Document) size() int {
+	switch r := doc.Source.(type) {
+	case nil:
+		return len(doc.Content)
+	case interface{ Size() int64 }:
+		return int(min(r.Size(), batchBytes))
+	case interface{ Stat() (fs.FileInfo, error) }:
+		if info, err := r.Stat(); err == nil {
+			return int(min(info.Size(), batchBytes))
+		}
+	}
+	return batchBytes / 64
 }
 
 // prepared is a document on its way into the store: validated, cut and analysed as far as it turned out to be needed.
@@ -157,6 +195,12 @@ type prepared struct {
 	known    bool // there was a stored version
 	result   Added
 	vectors  [][]float32 // given, one for each leaf, or nil
+
+	doc       Document        // as given, if it has a source
+	source    *extract.Source // open, or nil
+	rawHash   string          // of the source's bytes, or ""
+	loaded    bool            // the content is there
+	container bool            // it is no document, but its parts are
 
 	cut     bool // leaves and parents are set
 	leaves  []leaf
@@ -188,10 +232,20 @@ func (o *Owner) prepare(ctx context.Context, docs []Document) ([]*prepared, []er
 	if err := o.check(); err != nil {
 		return fail(err)
 	}
-	m.each(len(docs), func(i int) { out[i], errs[i] = m.validate(ctx, o.id, docs[i]) })
+	each := m.each
+	if joined(m.store) && slices.ContainsFunc(docs, func(d Document) bool { return d.Source != nil }) {
+		// A document's parts are stored while it is read, and the host's transaction does one thing at a time.
+		each = func(n int, fn func(i int)) { serially(n, func(i int) { m.each(1, func(int) { fn(i) }) }) }
+	}
+	each(len(docs), func(i int) {
+		if out[i], errs[i] = m.validate(ctx, o, docs[i]); errs[i] != nil {
+			out[i].close()
+			out[i] = nil
+		}
+	})
 	lookup := LookupParams{Owner: o.id}
 	for _, p := range out {
-		if p != nil {
+		if p != nil && !p.container {
 			lookup.Identities = append(lookup.Identities, p.identity)
 		}
 	}
@@ -207,13 +261,25 @@ func (o *Owner) prepare(ctx context.Context, docs []Document) ([]*prepared, []er
 		stored[Identity{OriginID: records[i].OriginID, Key: records[i].Key}] = &records[i]
 	}
 	var kept atomic.Int64
-	m.each(len(docs), func(i int) {
+	each(len(docs), func(i int) {
 		p := out[i]
-		if p == nil {
+		if p == nil || p.container {
 			return
 		}
-		if old := stored[p.identity]; old != nil {
-			p.known = true
+		old := stored[p.identity]
+		p.known = old != nil
+		if !p.loaded {
+			if old != nil {
+				if decided, err := p.decide(old); decided || err != nil {
+					errs[i] = err
+					return
+				}
+			}
+			if errs[i] = m.load(ctx, o, p); errs[i] != nil || p.container {
+				return
+			}
+		}
+		if old != nil {
 			if decided, err := p.decide(old); decided || err != nil {
 				errs[i] = err
 				return
@@ -227,10 +293,11 @@ func (o *Owner) prepare(ctx context.Context, docs []Document) ([]*prepared, []er
 		}
 	})
 	for i, p := range out {
-		if p != nil && errs[i] == nil && len(p.leaves) > analyseShare {
+		if p != nil && errs[i] == nil && !p.container && len(p.leaves) > analyseShare {
 			errs[i] = m.analyse(ctx, o.id, p, &kept, m.each)
 		}
 		if errs[i] != nil {
+			p.close()
 			out[i] = nil
 		}
 	}
@@ -269,7 +336,7 @@ func (p *prepared) decide(old *DocumentRecord) (bool, error) {
 	if p.ifExists == Refuse {
 		return true, &ConflictError{DocumentID: old.ID, OriginID: old.OriginID, Key: old.Key}
 	}
-	same := bytes.Equal(old.ContentHash, p.record.ContentHash) && sameRow(old, &p.record)
+	same := p.sameContent(old) && (!p.loaded || sameRow(old, &p.record))
 	if p.ifExists == Skip || same {
 		p.result.Status = Unchanged
 		p.result.Chunks, p.result.ChunksReused = old.ChunkCount, old.ChunkCount
@@ -278,7 +345,27 @@ func (p *prepared) decide(old *DocumentRecord) (bool, error) {
 	return false, nil
 }
 
-func (m *Memory) validate(ctx context.Context, owner string, doc Document) (*prepared, error) {
+// sameContent tells whether a stored version has this content, or if that has not been read, the same source.
+func (p *prepared) sameContent(old *DocumentRecord) bool {
+	if !p.loaded {
+		return p.sameSource(old)
+	}
+	return bytes.Equal(old.ContentHash, p.record.ContentHash)
+}
+
+// settled tells whether there is nothing to store.
+func (p *prepared) settled() bool { return p.container || p.result.Status == Unchanged }
+
+// close gives up a source.
+func (p *prepared) close() {
+	if p != nil && p.source != nil {
+		_ = p.source.Close() // nothing that was written can be lost
+		p.source = nil
+	}
+}
+
+// validate checks a document, and takes its content unless that is in a source: this is only opened.
+func (m *Memory) validate(ctx context.Context, o *Owner, doc Document) (*prepared, error) {
 	p := &prepared{ifExists: doc.IfExists, embed: doc.Embed, language: doc.Language}
 	switch p.embed {
 	case "":
@@ -316,36 +403,12 @@ func (m *Memory) validate(ctx context.Context, owner string, doc Document) (*pre
 	if doc.Language != "" && !analysis.Supported(doc.Language) {
 		return nil, invalidf("language", "%q is none of %s", doc.Language, strings.Join(m.analyzer.Languages(), ", "))
 	}
-	content, err := m.read(ctx, &doc)
-	if err != nil {
-		return nil, err
-	}
-	p.language = doc.Language
-	switch {
-	case len(content) > m.config.MaxContentBytes:
-		return nil, invalidf("content", "must be at most %d bytes, is %d", m.config.MaxContentBytes, len(content))
-	case !utf8.ValidString(content):
-		return nil, invalidf("content", "must be valid UTF-8")
-	}
-	p.pages = slices.Clone(doc.Pages)
-	if err := p.pages.check(content); err != nil {
-		return nil, err
-	}
-	if n := strings.Count(content, "\x00"); n > 0 {
-		p.result.RemovedNULs = n
-		for i, at := range p.pages {
-			p.pages[i] -= strings.Count(content[:at], "\x00")
-		}
-		content = strings.ReplaceAll(content, "\x00", "")
-	}
-	if strings.TrimSpace(content) == "" {
-		return nil, invalidf("content", "must not be empty or only white space")
-	}
-	kind := Unknown
 	if doc.Type != "" {
-		if kind, err = ParseType(string(doc.Type)); err != nil {
+		kind, err := ParseType(string(doc.Type))
+		if err != nil {
 			return nil, err
 		}
+		doc.Type = kind
 	}
 	for _, label := range []struct{ field, text string }{
 		{"title", doc.Title}, {"author", doc.Author}, {"format", doc.Format}, {"markup", doc.Markup},
@@ -356,110 +419,86 @@ func (m *Memory) validate(ctx context.Context, owner string, doc Document) (*pre
 			}
 		}
 	}
-	metadata, err := cleanMetadata(doc.Metadata)
-	if err != nil {
-		return nil, err
-	}
-	decoded, err := DecodeMetadata(metadata)
-	if err != nil {
-		return nil, invalidf("metadata", "%v", err)
-	}
 	if y := doc.Date.Year(); !doc.Date.IsZero() && (y < 1 || y > 9999) {
 		return nil, invalidf("date", "must be in the years 1 to 9999, is in %d", y)
 	}
-	p.content = content
-	p.identity = Identity{OriginID: doc.OriginID, Key: doc.Key}
-	if p.identity.Key == "" {
-		p.identity.Key = doc.Name
+	var err error
+	if p.record.RawMetadata, err = cleanMetadata(doc.Metadata); err != nil {
+		return nil, err
 	}
+	if p.record.Metadata, err = DecodeMetadata(p.record.RawMetadata); err != nil {
+		return nil, invalidf("metadata", "%v", err)
+	}
+	p.record.NoVectors = p.embed == EmbedNever
+	if doc.Source == nil {
+		p.loaded = true
+		return p, m.settle(o.id, p, &doc, doc.Content)
+	}
+	if doc.Content != "" {
+		return nil, invalidf("content", "must not be set together with a source")
+	}
+	p.doc = doc
+	if err := m.openSource(ctx, p); err != nil {
+		return nil, err
+	}
+	if doc.Key == "" && doc.Name == "" { // its content is its key
+		return p, m.load(ctx, o, p)
+	}
+	p.name(o.id, &doc)
+	return p, nil
+}
+
+// name says which document it is.
+func (p *prepared) name(owner string, doc *Document) {
+	p.identity = Identity{OriginID: doc.OriginID, Key: cmp.Or(doc.Key, doc.Name)}
 	if p.identity.Key == "" {
-		sum := sha256.Sum256([]byte(content))
+		sum := sha256.Sum256([]byte(p.content))
 		p.identity.Key = "sha256:" + hex.EncodeToString(sum[:])
 	}
-	p.record = DocumentRecord{
-		StoredDocument: StoredDocument{
-			ID:       DocumentID(owner, p.identity),
-			OriginID: p.identity.OriginID,
-			Key:      p.identity.Key,
-			Name:     doc.Name,
-			Type:     kind,
-			Format:   doc.Format, Markup: doc.Markup, Title: doc.Title, Author: doc.Author,
-			Metadata: decoded,
-			Bytes:    len(content),
-		},
-		RawMetadata: metadata,
-		NoVectors:   p.embed == EmbedNever,
-		Pages:       p.pages.pack(),
+	p.record.ID, p.record.OriginID, p.record.Key = DocumentID(owner, p.identity), p.identity.OriginID, p.identity.Key
+	p.record.Name = doc.Name
+	p.result.DocumentID, p.result.Key = p.record.ID, p.record.Key
+}
+
+// settle takes a document's content, and what else is known of it by then.
+func (m *Memory) settle(owner string, p *prepared, doc *Document, content string) error {
+	p.language = doc.Language
+	switch {
+	case len(content) > m.config.MaxContentBytes && doc.Source != nil:
+		return &ContentError{Reason: TooLarge, Err: fmt.Errorf("%w: its text must be at most %d bytes, is %d", extract.ErrTooLarge,
+			m.config.MaxContentBytes, len(content))}
+	case len(content) > m.config.MaxContentBytes:
+		return invalidf("content", "must be at most %d bytes, is %d", m.config.MaxContentBytes, len(content))
+	case !utf8.ValidString(content):
+		return invalidf("content", "must be valid UTF-8")
 	}
+	p.pages = slices.Clone(doc.Pages)
+	if err := p.pages.check(content); err != nil {
+		return err
+	}
+	if n := strings.Count(content, "\x00"); n > 0 {
+		p.result.RemovedNULs = n
+		for i, at := range p.pages {
+			p.pages[i] -= strings.Count(content[:at], "\x00")
+		}
+		content = strings.ReplaceAll(content, "\x00", "")
+	}
+	switch blank := strings.TrimSpace(content) == ""; {
+	case blank && doc.Source != nil:
+		return &ContentError{Reason: NoText, Err: extract.ErrNoText}
+	case blank:
+		return invalidf("content", "must not be empty or only white space")
+	}
+	p.content = content
+	p.name(owner, doc)
+	p.record.Type = cmp.Or(doc.Type, Unknown)
+	p.record.Format, p.record.Markup, p.record.Title, p.record.Author = doc.Format, doc.Markup, doc.Title, doc.Author
+	p.record.Bytes, p.record.Pages = len(content), p.pages.pack()
 	p.record.ContentHash = p.contentHash(m.config.Chunker.Signature())
 	if !doc.Date.IsZero() {
 		p.record.Date = doc.Date.UTC().Truncate(time.Microsecond) // what every store can keep
 	}
-	p.result.DocumentID = p.record.ID
-	return p, nil
-}
-
-// read returns the document's content, from its source if it has one.
-func (m *Memory) read(ctx context.Context, doc *Document) (string, error) {
-	if doc.Source == nil {
-		return doc.Content, nil
-	}
-	if doc.Content != "" {
-		return "", invalidf("content", "must not be set together with a source")
-	}
-	text, err := m.config.Extractor.Extract(ctx, extract.Input{
-		Reader: doc.Source, Name: doc.Name, Type: string(doc.Type), MaxBytes: m.config.MaxContentBytes,
-	})
-	switch {
-	case errors.Is(err, extract.ErrTooLarge):
-		return "", invalidf("content", "must be at most %d bytes", m.config.MaxContentBytes)
-	case errors.Is(err, extract.ErrUnsupported):
-		return "", invalidf("content", "%v", err)
-	case err != nil:
-		return "", fmt.Errorf("read the source: %w", err)
-	}
-	doc.describe(&text)
-	return text.Content, nil
-}
-
-// describe fills in what the caller has not said of a document with what was found in its source.
-func (doc *Document) describe(text *extract.Text) {
-	doc.Type = cmp.Or(doc.Type, Type(text.Type))
-	doc.Format, doc.Markup = cmp.Or(doc.Format, label(text.Format)), cmp.Or(doc.Markup, label(text.Markup))
-	doc.Title, doc.Author = cmp.Or(doc.Title, label(text.Title)), cmp.Or(doc.Author, label(text.Author))
-	if y := text.Date.Year(); doc.Date.IsZero() && y >= 1 && y <= 9999 {
-		doc.Date = text.Date
-	}
-	if language := strings.ToLower(text.Language); doc.Language == "" && analysis.Supported(language) {
-		doc.Language = language
-	}
-	if doc.Pages == nil {
-		doc.Pages = text.Pages
-	}
-}
-
-// label makes a label of what a source says of itself, which may be anything: printable text, cut to a label's length.
-func label(s string) string {
-	var b strings.Builder
-	space := false
-	for _, r := range s {
-		switch {
-		case unicode.IsSpace(r):
-			space = b.Len() > 0
-			continue
-		case !unicode.IsPrint(r) && r != '\u200d' && r != '\u200c', r == utf8.RuneError:
-			continue
-		}
-		if space {
-			b.WriteByte(' ')
-			space = false
-		}
-		if b.Len()+utf8.RuneLen(r) > maxIDBytes {
-			break
-		}
-		b.WriteRune(r)
-	}
-	return strings.TrimSpace(b.String())
+	return nil
 }
 
 // contentHash is of all that a document's chunks depend on. What a document does not have adds nothing to it.
@@ -520,13 +559,20 @@ func (m *Memory) analyseLeaf(language, name, heading, context, text string) (tok
 }
 
 // cutAndAnalyse prepares a document that [Owner.prepare] found no need to.
-func (m *Memory) cutAndAnalyse(ctx context.Context, owner string, p *prepared, kept *atomic.Int64) error {
+func (m *Memory) cutAndAnalyse(ctx context.Context, o *Owner, p *prepared, kept *atomic.Int64) error {
 	var err error
-	m.each(1, func(int) { err = m.cut(ctx, p) })
-	if err != nil {
+	m.each(1, func(int) {
+		if !p.loaded {
+			err = m.load(ctx, o, p)
+		}
+		if err == nil && !p.container {
+			err = m.cut(ctx, p)
+		}
+	})
+	if err != nil || p.container {
 		return err
 	}
-	return m.analyse(ctx, owner, p, kept, m.each)
+	return m.analyse(ctx, o.id, p, kept, m.each)
 }
 
 // cut cuts the text into pieces and finds its language.
@@ -716,7 +762,7 @@ func (o *Owner) addBatch(ctx context.Context, batch []*prepared, results []Added
 	m := o.memory
 	params := EditParams{Owner: o.id, Analysis: analysis.Version, New: true}
 	for i, p := range batch {
-		if p.result.Status == Unchanged {
+		if p.settled() {
 			results[i] = p.result
 			continue
 		}
@@ -747,19 +793,19 @@ func (o *Owner) addBatch(ctx context.Context, batch []*prepared, results []Added
 		stored[Identity{OriginID: d.Document.OriginID, Key: d.Document.Key}] = d
 	}
 	for i, p := range batch {
-		if p.result.Status == Unchanged {
+		if p.settled() {
 			continue
 		}
 		old := stored[p.identity]
-		if !p.cut && (old == nil || !bytes.Equal(old.Document.ContentHash, p.record.ContentHash)) {
+		if !p.cut && (old == nil || !p.sameContent(&old.Document)) {
 			// The stored version that made cutting needless is gone: prepare for what is there now, outside the transaction.
 			if err := edit.Rollback(ctx); err != nil {
 				return err
 			}
 			var kept atomic.Int64
 			for _, p := range batch {
-				if !p.cut && p.result.Status != Unchanged {
-					if err := m.cutAndAnalyse(ctx, o.id, p, &kept); err != nil {
+				if !p.cut && !p.settled() {
+					if err := m.cutAndAnalyse(ctx, o, p, &kept); err != nil {
 						return err
 					}
 				}
@@ -789,6 +835,10 @@ func sameRow(old, new *DocumentRecord) bool {
 		!bytes.Equal(old.SourceHash, new.SourceHash) {
 		return false
 	}
+	return sameMetadata(old, new)
+}
+
+func sameMetadata(old, new *DocumentRecord) bool {
 	a, errA := jsonValue(old.RawMetadata)
 	b, errB := jsonValue(new.RawMetadata)
 	return errA == nil && errB == nil && jsonEqual(a, b)

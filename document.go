@@ -83,8 +83,13 @@ type Document struct {
 	// Content is the document's text, UTF-8, at most [Config.MaxContentBytes]. NUL bytes are removed and counted. Exactly one of
 	// Content and Source is set.
 	Content string
-	// Source is read to its end and turned into text by [Config.Extractor].
+	// Source is read to its end and turned into text by [Config.Extractor], unless the stored version was read from the same bytes in
+	// the same way. What lies within it, such as attachments and members of archives, becomes documents of their own, whose keys are
+	// this document's key, a slash, and their name. A regular file and a reader in memory are read where they are; of others a copy
+	// is made.
 	Source io.Reader
+	// Media is the MIME type of the source if the caller knows it, such as "text/html; charset=latin1".
+	Media string
 	// Date is the document's own date, for filters. The zero time means none.
 	Date time.Time
 	// Metadata is the user's: a JSON object of at most 64 KiB and 16 levels, returned as it was given, filterable. Numbers come
@@ -129,7 +134,10 @@ const (
 
 // Added is the outcome of adding one document.
 type Added struct {
+	// DocumentID is empty for a container, such as an archive, which is no document itself: its outcome is that of its parts, and it
+	// fails if all of them do.
 	DocumentID   string
+	Key          string
 	Status       Status
 	Chunks       int // leaves the document has now
 	ChunksReused int // of these, kept from the stored version with their ids and vectors
@@ -141,6 +149,11 @@ type Added struct {
 	RemovedNULs int
 	// UnsearchableWords counts words too long to be indexed (over 128 bytes): they are stored but text search cannot find them.
 	UnsearchableWords int
+	// Parts are the outcomes of what lies within the document's source, in order, each with its own Err. A part that fails never stops
+	// the others, nor the document. There are none if the document is unchanged.
+	Parts []Added
+	// Warnings are what the extractor left out or mended, for people.
+	Warnings []string
 	// Err is why the document was not added. Only AddMany sets it; Add returns it.
 	Err error
 }

@@ -48,6 +48,34 @@ func invalidf(field, format string, args ...any) error {
 	return &InvalidError{Field: field, Rule: fmt.Sprintf(format, args...)}
 }
 
+// Reason says in a word why no text could be had of a source.
+type Reason string
+
+// The reasons.
+const (
+	Unsupported Reason = "unsupported" // no extractor takes it
+	Damaged     Reason = "damaged"     // it is cut short, or breaks its format's rules
+	Encrypted   Reason = "encrypted"   // it takes a password
+	NoText      Reason = "no_text"     // it holds no text, such as a scanned page
+	TooLarge    Reason = "too_large"   // it is over a limit of size, memory or depth
+	TimedOut    Reason = "timeout"     // it takes too long to read
+)
+
+// ContentError says why no text could be had of a source. It matches [ErrInvalid], an [*InvalidError] of the field "content", and the
+// error of package extract that is the cause.
+type ContentError struct {
+	Reason Reason
+	Err    error
+}
+
+// Error implements error.
+func (e *ContentError) Error() string { return "invalid content: " + e.Err.Error() }
+
+// Unwrap makes both what it matches and the cause visible to errors.Is and errors.As.
+func (e *ContentError) Unwrap() []error {
+	return []error{&InvalidError{Field: "content", Rule: e.Err.Error()}, e.Err}
+}
+
 // ConflictError names the document that already holds an identity. It matches [ErrConflict].
 type ConflictError struct {
 	DocumentID string

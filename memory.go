@@ -23,6 +23,8 @@ type Config struct {
 	Extractor extract.Extractor
 	// MaxContentBytes is the largest content of one document. Defaults to [DefaultMaxContentBytes], 64 MiB.
 	MaxContentBytes int
+	// MaxSourceBytes is the largest source of one document. Defaults to [extract.DefaultMaxSource], 256 MiB.
+	MaxSourceBytes int64
 	// Embedder makes the vectors of passages and questions. Nil means none: search is by text. The first use in a store makes a
 	// generation of its model; see [Memory.AddGeneration] for changing models.
 	Embedder embedding.Embedder
@@ -55,6 +57,9 @@ func (c *Config) Validate() error {
 	}
 	if c.MaxContentBytes > 1<<30 {
 		faults = append(faults, invalidf("MaxContentBytes", "must be at most %d, is %d", 1<<30, c.MaxContentBytes))
+	}
+	if c.MaxSourceBytes < 0 {
+		faults = append(faults, invalidf("MaxSourceBytes", "must not be negative, is %d", c.MaxSourceBytes))
 	}
 	if c.Embedder == nil && len(c.Embedders) > 0 {
 		faults = append(faults, invalidf("Embedders", "must be empty without an Embedder"))

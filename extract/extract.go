@@ -73,6 +73,13 @@ type Extractor interface {
 	Extract(ctx context.Context, in Input) (Text, error)
 }
 
+// Signer is implemented by an Extractor that knows when the same input would give the same text. The signature names the way of
+// extracting: it changes whenever the same input might be turned into another text. Whoever stores it beside the text knows when to
+// extract again. An empty one promises nothing.
+type Signer interface {
+	Signature() string
+}
+
 // Func makes an [Extractor] of a function.
 type Func func(ctx context.Context, in Input) (Text, error)
 
@@ -82,6 +89,9 @@ func (f Func) Extract(ctx context.Context, in Input) (Text, error) { return f(ct
 // Plain takes text as it is: plain text, Markdown and source code in UTF-8, with or without a byte order mark. Content with
 // other bytes than text, or in another encoding, is refused with [ErrUnsupported].
 type Plain struct{}
+
+// Signature implements [Signer].
+func (Plain) Signature() string { return "plain 1" }
 
 // Extract implements [Extractor].
 func (Plain) Extract(ctx context.Context, in Input) (Text, error) {

@@ -11,7 +11,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"mime"
+	"slices"
 	"strings"
 
 	"github.com/llmemory/llmemory/extract"
@@ -134,4 +136,20 @@ func mediaType(s string) string {
 	}
 	t, _, _ := strings.Cut(s, ";")
 	return strings.ToLower(strings.TrimSpace(t))
+}
+
+// version changes with every change to an extractor that may make another text of the same input.
+const version = "1"
+
+// Signature implements [extract.Signer]. With custom extractors of which one has no signature, it is empty.
+func (x Extractor) Signature() string {
+	parts := []string{"all " + version, fmt.Sprint(x.MaxSource), fmt.Sprint(x.MaxDepth)}
+	for _, key := range slices.Sorted(maps.Keys(x.Custom)) {
+		signer, ok := x.Custom[key].(extract.Signer)
+		if !ok || signer.Signature() == "" {
+			return ""
+		}
+		parts = append(parts, key, signer.Signature())
+	}
+	return strings.Join(parts, "\n")
 }

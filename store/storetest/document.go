@@ -176,7 +176,7 @@ func (s *suite) testUnchanged(t *testing.T) {
 	state := read(t, s.shared, llmemory.PostingsParams{Owner: o.ID()})
 	doc.Metadata = map[string]any{"b": []string{"x"}, "a": 1.0} // the same JSON
 	second := add(t, o, doc)
-	want := llmemory.Added{DocumentID: first.DocumentID, Status: llmemory.Unchanged, Chunks: 2, ChunksReused: 2}
+	want := llmemory.Added{DocumentID: first.DocumentID, Key: "n", Status: llmemory.Unchanged, Chunks: 2, ChunksReused: 2}
 	if diff := cmp.Diff(want, second); diff != "" {
 		t.Errorf("second Add (-want +got):\n%s", diff)
 	}

@@ -1,11 +1,17 @@
 package storetest
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"github.com/llmemory/llmemory/extract"
+	"io"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -22,6 +28,12 @@ func (s *suite) sourceCases() []testCase {
 		{name: "Context", run: s.testLeafContext},
 		{name: "ContextEmbedded", run: s.testContextEmbedded},
 		{name: "Overlap", run: s.testOverlap},
+		{name: "Unread", run: s.testUnread},
+		{name: "Parts", run: s.testParts},
+		{name: "Attachments", run: s.testAttachments},
+		{name: "Reasons", run: s.testReasons},
+		{name: "Twice", run: s.testSourceTwice},
+		{name: "ManyContainers", run: s.testManyContainers},
 	}
 }
 
@@ -223,5 +235,274 @@ func (s *suite) testOverlap(t *testing.T) {
 	}
 	if got := must(o.Text(t.Context(), id))(t); got != doc.Content {
 		t.Errorf("text: %q", got)
+	}
+}
+
+// boxes is an extractor of a format for tests. A source that begins with "box" is a container whose other lines are parts, "NAME=TEXT"
+// each; one that begins with "mail" is a document of that line with such parts; "fail REASON" fails. Anything else is text. In a part
+// "|" stands for the end of a line.
+type boxes struct {
+	signature string
+	calls     atomic.Int64
+}
+
+func (b *boxes) Signature() string { return b.signature }
+
+var reasons = map[llmemory.Reason]error{
+	llmemory.Unsupported: extract.ErrUnsupported, llmemory.Damaged: extract.ErrDamaged, llmemory.Encrypted: extract.ErrEncrypted,
+	llmemory.NoText: extract.ErrNoText, llmemory.TooLarge: extract.ErrTooLarge, llmemory.TimedOut: extract.ErrTimeout,
+}
+
+func (b *boxes) Extract(ctx context.Context, in extract.Input) (extract.Text, error) {
+	b.calls.Add(1)
+	r := bufio.NewReader(in.Reader)
+	head, err := r.ReadString('\n')
+	if err != nil && err != io.EOF {
+		return extract.Text{}, err
+	}
+	if reason, ok := strings.CutPrefix(head, "fail "); ok {
+		return extract.Text{}, fmt.Errorf("test: %w", reasons[llmemory.Reason(strings.TrimSpace(reason))])
+	}
+	out := extract.Text{Content: head, Type: "text", Format: "test", Title: "found title", Language: "EN"}
+	if !strings.HasPrefix(head, "box") && !strings.HasPrefix(head, "mail") {
+		rest, err := io.ReadAll(r)
+		out.Content += string(rest)
+		return out, err
+	}
+	out.Container = strings.HasPrefix(head, "box")
+	if out.Container {
+		out.Content = ""
+	}
+	for {
+		line, err := r.ReadString('\n')
+		if line == "" {
+			return out, nil
+		}
+		name, text, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
+		if name == "fail" {
+			return extract.Text{}, fmt.Errorf("test: %w", reasons[llmemory.Reason(text)])
+		}
+		part := extract.Input{Name: name, Reader: strings.NewReader(strings.ReplaceAll(text, "|", "\n"))}
+		if perr := in.Part(extract.Within(ctx), part); perr != nil {
+			return extract.Text{}, perr
+		}
+		if err != nil {
+			return out, nil
+		}
+	}
+}
+
+// boxed returns an owner whose documents are read by boxes.
+func (s *suite) boxed(t *testing.T, b *boxes) *llmemory.Owner {
+	t.Helper()
+	m := must(llmemory.New(s.shared, &llmemory.Config{Chunker: paragraphs(), Extractor: b, Logger: logger(t)}))(t)
+	return m.Owner(t.Name())
+}
+
+// outcomes describes what became of parts.
+func outcomes(parts []llmemory.Added) (out []string) {
+	for _, p := range parts {
+		line := fmt.Sprintf("%s %s", p.Key, p.Status)
+		if bad := (*llmemory.ContentError)(nil); errors.As(p.Err, &bad) {
+			line += " " + string(bad.Reason)
+		} else if p.Err != nil {
+			line += " " + p.Err.Error()
+		}
+		out = append(append(out, line), outcomes(p.Parts)...)
+	}
+	return out
+}
+
+// testUnread adds a source again: what was read in the same way from the same bytes is not read again, whatever the reader is.
+func (s *suite) testUnread(t *testing.T) {
+	b := &boxes{signature: "1"}
+	o := s.boxed(t, b)
+	source := func() llmemory.Document { return llmemory.Document{Name: "n", Source: strings.NewReader("some text")} }
+	first := add(t, o, source())
+	got := must(o.Get(t.Context(), first.DocumentID))(t)
+	if got.Title != "found title" || got.Format != "test" || got.Type != llmemory.Text || got.Language != "en" {
+		t.Errorf("what was found: %+v", got)
+	}
+	again := source()
+	again.Source = io.MultiReader(strings.NewReader("some "), strings.NewReader("text")) // one that can be read once only
+	if r := add(t, o, again); r.Status != llmemory.Unchanged || r.Chunks != 1 || r.DocumentID != first.DocumentID || b.calls.Load() != 1 {
+		t.Errorf("again: %+v, read %d times", r, b.calls.Load())
+	}
+	if r, err := o.AddMany(t.Context(), []llmemory.Document{source(), {Name: "other", Source: strings.NewReader("new")}}); err != nil ||
+		r[0].Status != llmemory.Unchanged || r[1].Status != llmemory.Created || b.calls.Load() != 2 {
+		t.Errorf("among others: %+v, %v", r, err)
+	}
+	for why, change := range map[string]func(*llmemory.Document){
+		"metadata": func(d *llmemory.Document) { d.Metadata = map[string]any{"a": 1} },
+		"type":     func(d *llmemory.Document) { d.Type = llmemory.Report },
+		"date":     func(d *llmemory.Document) { d.Date = time.Date(2020, 1, 2, 0, 0, 0, 0, time.UTC) },
+		"bytes":    func(d *llmemory.Document) { d.Source = strings.NewReader("other text") },
+		"vectors":  func(d *llmemory.Document) { d.Embed = llmemory.EmbedNever },
+	} {
+		d := source()
+		change(&d)
+		if r := add(t, o, d); r.Status != llmemory.Updated {
+			t.Errorf("another %s: %s", why, r.Status)
+		}
+		if r := add(t, o, source()); r.Status != llmemory.Updated {
+			t.Errorf("another %s taken back: %s", why, r.Status)
+		}
+	}
+	if r := add(t, o, llmemory.Document{Name: "n", Source: strings.NewReader("unread"), IfExists: llmemory.Skip}); r.Status != llmemory.Unchanged {
+		t.Errorf("skipped: %s", r.Status)
+	}
+	b2 := &boxes{signature: "2"}
+	if r := add(t, s.boxed(t, b2), source()); r.Status != llmemory.Updated || r.ChunksReused != 1 || b2.calls.Load() != 1 {
+		t.Errorf("read in another way: %+v, read %d times", r, b2.calls.Load())
+	}
+	unsigned := &boxes{}
+	for range 2 {
+		if r := add(t, s.boxed(t, unsigned), llmemory.Document{Name: "u", Source: strings.NewReader("text")}); r.Err != nil {
+			t.Error(r.Err)
+		}
+	}
+	if unsigned.calls.Load() != 2 {
+		t.Errorf("an extractor that promises nothing was asked %d times, want 2", unsigned.calls.Load())
+	}
+	s.check(t, s.shared, o.ID())
+}
+
+// testParts adds a container: each of its parts is a document of its own, with its own outcome, and the container is none.
+func (s *suite) testParts(t *testing.T) {
+	b := &boxes{signature: "1"}
+	o := s.boxed(t, b)
+	const box = "box\na.txt=alpha\na.txt=another\ndir/../b.txt=beta\n=nameless\nbad=fail damaged\ninner.box=box|x=deep|y=fail encrypted\n" +
+		"empty= \n../../up=outside\nlast=omega"
+	want := func(status string) []string {
+		return []string{"k/a.txt " + status, "k/a.txt (2) " + status, "k/b.txt " + status, "k/4 " + status, "k/bad failed damaged",
+			"k/inner.box " + status, "k/inner.box/x " + status, "k/inner.box/y failed encrypted", "k/empty failed no_text", "k/up " + status,
+			"k/last " + status}
+	}
+	doc := func(text string) llmemory.Document {
+		return llmemory.Document{OriginID: "o", Key: "k", Metadata: map[string]any{"m": 1}, Source: strings.NewReader(text)}
+	}
+	first := add(t, o, doc(box))
+	if first.Status != llmemory.Created || first.DocumentID != "" || first.Chunks != 7 {
+		t.Errorf("container: %+v", first)
+	}
+	if diff := cmp.Diff(want("created"), outcomes(first.Parts)); diff != "" {
+		t.Errorf("parts (-want +got):\n%s", diff)
+	}
+	page := must(o.List(t.Context(), &llmemory.ListOptions{Where: llmemory.Where{Origins: []string{"o"}, Metadata: llmemory.Meta("m").Eq(1)}}))(t)
+	if page.Total != 7 {
+		t.Errorf("%d documents, want 7", page.Total)
+	}
+	calls := b.calls.Load()
+	second := add(t, o, doc(box))
+	if diff := cmp.Diff(want("unchanged"), outcomes(second.Parts)); diff != "" || second.Status != llmemory.Unchanged {
+		t.Errorf("again: %s (-want +got):\n%s", second.Status, diff)
+	}
+	if n := b.calls.Load() - calls; n != 5 { // the container, the one within, and what failed
+		t.Errorf("%d sources were read again, want 5", n)
+	}
+	changed := add(t, o, doc(strings.Replace(box, "omega", "psi", 1)))
+	if changed.Status != llmemory.Updated || changed.Parts[len(changed.Parts)-1].Status != llmemory.Updated {
+		t.Errorf("changed: %s %v", changed.Status, outcomes(changed.Parts))
+	}
+	for why, text := range map[string]string{"empty": "box", "all bad": "box\nx=fail no_text\ny=fail no_text", "broken": "box\nz=good\nfail=damaged"} {
+		d := doc(text)
+		d.Key = why
+		r, err := o.Add(t.Context(), d)
+		if bad := (*llmemory.ContentError)(nil); !errors.As(err, &bad) || r.Status != llmemory.Failed || !errors.Is(err, llmemory.ErrInvalid) {
+			t.Errorf("%s: %+v, %v", why, r, err)
+		}
+		if why == "broken" && (len(r.Parts) != 1 || r.Parts[0].Status != llmemory.Created) {
+			t.Errorf("broken: parts %v", outcomes(r.Parts))
+		}
+	}
+	s.check(t, s.shared, o.ID())
+}
+
+// testAttachments adds a document that has parts.
+func (s *suite) testAttachments(t *testing.T) {
+	b := &boxes{signature: "1"}
+	o := s.boxed(t, b)
+	const mail = "mail with attachments\nreport.txt=the report\nphoto=fail unsupported"
+	doc := llmemory.Document{Name: "m.eml", Source: strings.NewReader(mail)}
+	first := add(t, o, doc)
+	if diff := cmp.Diff([]string{"m.eml/report.txt created", "m.eml/photo failed unsupported"}, outcomes(first.Parts)); diff != "" {
+		t.Errorf("parts (-want +got):\n%s", diff)
+	}
+	if text := must(o.Text(t.Context(), first.DocumentID))(t); text != "mail with attachments\n" {
+		t.Errorf("text: %q", text)
+	}
+	if hits := search(t, o, "report", llmemory.SearchOptions{}); len(hits) != 1 || hits[0].Document.Name != "report.txt" || hits[0].Document.Key != "m.eml/report.txt" {
+		t.Errorf("hits: %+v", hits)
+	}
+	calls := b.calls.Load()
+	doc.Source = strings.NewReader(mail)
+	if again := add(t, o, doc); again.Status != llmemory.Unchanged || b.calls.Load() != calls {
+		t.Errorf("again: %+v, %d read", again, b.calls.Load()-calls)
+	}
+}
+
+// testReasons names why nothing could be had of a source; nothing is stored of it.
+func (s *suite) testReasons(t *testing.T) {
+	o := s.boxed(t, &boxes{signature: "1"})
+	for reason, cause := range reasons {
+		r, err := o.Add(t.Context(), llmemory.Document{Key: string(reason), Source: strings.NewReader("fail " + string(reason))})
+		var bad *llmemory.ContentError
+		if !errors.As(err, &bad) || bad.Reason != reason || !errors.Is(err, cause) || !errors.Is(err, llmemory.ErrInvalid) || r.Status != llmemory.Failed {
+			t.Errorf("%s: %+v, %v", reason, r, err)
+		}
+	}
+	broken := errors.New("the disk is on fire")
+	_, err := o.Add(t.Context(), llmemory.Document{Key: "k", Source: io.MultiReader(strings.NewReader("x"), errorReader{broken})})
+	if !errors.Is(err, broken) || errors.Is(err, llmemory.ErrInvalid) {
+		t.Errorf("a reader that fails: %v", err)
+	}
+	if page := must(o.List(t.Context(), nil))(t); page.Total != 0 {
+		t.Errorf("%d documents are stored", page.Total)
+	}
+}
+
+type errorReader struct{ err error }
+
+func (r errorReader) Read([]byte) (int, error) { return 0, r.err }
+
+// testSourceTwice adds the same document twice in one call: the second decides by what the first has stored.
+func (s *suite) testSourceTwice(t *testing.T) {
+	o := s.boxed(t, &boxes{signature: "1"})
+	doc := func(text string) llmemory.Document {
+		return llmemory.Document{Key: "k", Source: strings.NewReader(text)}
+	}
+	add(t, o, doc("one"))
+	r := must(o.AddMany(t.Context(), []llmemory.Document{doc("one"), doc("two"), doc("one"), doc("one")}))(t)
+	var got []llmemory.Status
+	for _, x := range r {
+		got = append(got, x.Status)
+	}
+	want := []llmemory.Status{llmemory.Unchanged, llmemory.Updated, llmemory.Updated, llmemory.Unchanged}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("statuses (-want +got):\n%s", diff)
+	}
+	if text := must(o.Text(t.Context(), r[0].DocumentID))(t); text != "one" {
+		t.Errorf("text: %q", text)
+	}
+	s.check(t, s.shared, o.ID())
+}
+
+// testManyContainers reads more containers at once than there are processors, each within another.
+func (s *suite) testManyContainers(t *testing.T) {
+	o := s.boxed(t, &boxes{signature: "1"})
+	var docs []llmemory.Document
+	for i := range 40 {
+		docs = append(docs, llmemory.Document{Key: fmt.Sprint(i), Source: strings.NewReader(fmt.Sprintf("box\na=box|b=text %d|c=text too\nd=more", i))})
+	}
+	for _, status := range []llmemory.Status{llmemory.Created, llmemory.Unchanged} {
+		for i, r := range must(o.AddMany(t.Context(), docs))(t) {
+			if r.Status != status || len(r.Parts) != 2 || len(r.Parts[0].Parts) != 2 {
+				t.Errorf("%d: %s, %v, %v", i, r.Status, r.Err, outcomes(r.Parts))
+			}
+			docs[i].Source.(io.Seeker).Seek(0, io.SeekStart) //nolint:errcheck // of a string
+		}
+	}
+	if page := must(o.List(t.Context(), &llmemory.ListOptions{Limit: 1}))(t); page.Total != 120 {
+		t.Errorf("%d documents, want 120", page.Total)
 	}
 }
