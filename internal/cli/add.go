@@ -21,11 +21,13 @@ import (
 
 const addHelp = `
 Adds files, folders with all that is below them, and with "-" what standard
-input brings. Adding again updates: what did not change is left alone.
+input brings: documents of many formats, mail and mailboxes, and what lies in
+archives. Adding again updates: what did not change is left alone, unread.
 
-In folders hidden files, symbolic links and what is not text are skipped, and
+In folders hidden files, symbolic links and what holds no text are skipped, and
 standard error says so. A file that cannot be read is reported, and the others
-are added; the exit code is then 4.
+are added; the exit code is then 4. Attachments and members of archives become
+documents of their own, each with an outcome of its own.
 
 A document is known by its owner, origin and key. The key of a file is its path
 from the named folder on, the folder's name included: "docs/a/b.md" for a/b.md
@@ -36,7 +38,9 @@ standard input has --key, else --name, else a hash of its content as key.
 
 With --json each document is a line:
   {"path","document_id","status","chunks","chunks_reused","embedded","pending","error"}
-where status is created, updated, unchanged or failed.`
+where status is created, updated, unchanged, failed or skipped. The last two have
+a "reason", too: unsupported, damaged, encrypted, no_text, too_large, timeout,
+not_a_file, symlink, gone, denied, unreadable, invalid, conflict or unavailable.`
 
 func (a *app) addCommand() *cobra.Command {
 	help := addHelp + "\n\nTypes are " + strings.Join(typeNames(), ", ") + ":\nlabels to search by; the text is read as its file's name and content say."
@@ -58,6 +62,7 @@ func atLeastOne(what string) cobra.PositionalArgs {
 // Batches end at these marks, so that a run of any size needs the memory of one batch.
 const (
 	batchDocuments = 64
+	bareDocuments  = 256 // where no vectors are made, which is so fast that nobody waits for the outcome
 	batchBytes     = 16 << 20
 )
 
@@ -71,10 +76,11 @@ type addition struct {
 	far      advance
 
 	batch []llmemory.Document
-	paths []string
-	sizes []int64
-	bytes int
+	files []*file     // of the batch
+	open  []io.Closer // their readers
+	bytes int64
 
+	seen     int // files that are done with
 	done     map[llmemory.Status]int
 	skipped  int
 	pending  int   // passages that wait for a vector
@@ -104,7 +110,7 @@ func (a *app) add(ctx context.Context, args []string) error {
 		return usagef("--key and --name go with a single document")
 	}
 	for _, s := range g.skipped {
-		n.skip(s.path, s.why)
+		n.skip(s.path, s.reason, s.why)
 	}
 	for _, p := range g.clashes {
 		a.note("%s: another file has the same key; its absolute path is its key", shown(p))
@@ -172,34 +178,27 @@ func (a *app) template() (llmemory.Document, error) {
 }
 
 func (n *addition) run(ctx context.Context, files []file, stdin bool) error {
+	defer n.release()
 	for i := range files {
 		f := &files[i]
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		content, kind, err := n.read(ctx, f)
-		if errors.Is(err, errSkip) {
-			n.skip(f.path, strings.TrimPrefix(err.Error(), errSkip.Error()+": "))
-			n.far.total -= float64(f.size)
-			continue
-		}
+		r, err := openFile(f)
 		if err != nil {
-			n.failed(f.path, "", err)
+			n.refuse(f, "", err)
 			n.far.total -= float64(f.size)
 			continue
 		}
 		d := n.template
-		d.Key, d.Name, d.Content = f.key, filepath.Base(f.absolute), content
-		if d.Type == "" {
-			d.Type = kind
-		}
+		d.Key, d.Name, d.Source = f.key, filepath.Base(f.absolute), r
 		if n.opts.name != "" {
 			d.Name = n.opts.name
 		}
 		if n.opts.key != "" {
 			d.Key = n.opts.key
 		}
-		if err := n.queue(ctx, f.path, f.size, d); err != nil {
+		if err := n.queue(ctx, f, d, r); err != nil {
 			return err
 		}
 	}
@@ -207,93 +206,93 @@ func (n *addition) run(ctx context.Context, files []file, stdin bool) error {
 	if err := n.flush(ctx); err != nil || !stdin {
 		return err
 	}
-	text, err := n.readStdin(ctx)
+	source, err := n.readStdin(ctx)
+	standard := &file{path: "-", named: true}
 	if err != nil {
 		if ctx.Err() == nil {
-			n.failed("-", "", err)
+			n.refuse(standard, "", err)
 		}
 		return ctx.Err()
 	}
 	d := n.template
-	d.Key, d.Name, d.Content = n.opts.key, n.opts.name, text.Content
-	if d.Type == "" {
-		d.Type = llmemory.Type(text.Type)
-	}
-	if err := n.queue(ctx, "-", 0, d); err != nil {
+	d.Key, d.Name, d.Source = n.opts.key, n.opts.name, source
+	if err := n.queue(ctx, standard, d, source); err != nil {
 		return err
 	}
 	return n.flush(ctx)
 }
 
-// errSkip marks a file of a folder that is left out.
-var errSkip = errors.New("skip")
+// skipError is why a file of a folder is left out.
+type skipError struct{ reason, why string }
 
-// read returns a file's text. In a folder, what is no text, what is empty and what has gone since the folder was read is skipped; a
-// file that is named must be good.
-func (n *addition) read(ctx context.Context, f *file) (content string, kind llmemory.Type, err error) {
+func (e *skipError) Error() string { return e.why }
+
+// openFile opens a file. In a folder, what has gone or is no file any more since the folder was read is skipped; a file that is named
+// must be good.
+func openFile(f *file) (fs.File, error) {
 	if f.err != nil {
-		return "", "", f.err
+		return nil, f.err
 	}
 	r, err := f.open()
 	if errors.Is(err, fs.ErrNotExist) && !f.named {
-		return "", "", fmt.Errorf("%w: is gone", errSkip)
+		return nil, &skipError{"gone", "is gone"}
 	}
 	if err != nil {
-		return "", "", err
+		return nil, err
 	}
-	defer r.Close()
 	// What it is now counts, not what it was when its folder was read.
-	switch info, err := r.Stat(); {
-	case err != nil:
-		return "", "", err
-	case !info.Mode().IsRegular() && f.named:
-		return "", "", errNotFile
-	case !info.Mode().IsRegular():
-		return "", "", fmt.Errorf("%w: is no regular file", errSkip)
-	}
-	text, err := n.extract(ctx, r, filepath.Base(f.absolute))
+	info, err := r.Stat()
 	switch {
-	case f.named:
-		return text.Content, llmemory.Type(text.Type), err
-	case errors.Is(err, extract.ErrUnsupported):
-		return "", "", fmt.Errorf("%w: %w", errSkip, err)
-	case err == nil && strings.TrimSpace(text.Content) == "":
-		return "", "", fmt.Errorf("%w: is empty", errSkip)
+	case err != nil:
+	case !info.Mode().IsRegular() && f.named:
+		err = errNotFile
+	case !info.Mode().IsRegular():
+		err = &skipError{"not_a_file", "is no regular file"}
+	default:
+		return r, nil
 	}
-	return text.Content, llmemory.Type(text.Type), err
-}
-
-func (n *addition) extract(ctx context.Context, r io.Reader, name string) (extract.Text, error) {
-	return n.extractor.Extract(ctx, extract.Input{
-		Reader: r, Name: name, Type: n.opts.kind, MaxBytes: llmemory.DefaultMaxContentBytes,
-	})
+	_ = r.Close() // nothing was read
+	return nil, err
 }
 
 // readStdin reads standard input. A read cannot be cancelled, so an interrupted one is abandoned: the program is about to end.
-func (n *addition) readStdin(ctx context.Context) (extract.Text, error) {
+func (n *addition) readStdin(ctx context.Context) (*extract.Source, error) {
 	type answer struct {
-		text extract.Text
-		err  error
+		source *extract.Source
+		err    error
 	}
 	done := make(chan answer, 1)
 	go func() {
-		text, err := n.extract(ctx, n.stdin, n.opts.name)
-		done <- answer{text, err}
+		source, err := extract.Input{Reader: n.stdin}.Open(ctx, 0)
+		done <- answer{source, err}
 	}()
 	select {
 	case <-ctx.Done():
-		return extract.Text{}, ctx.Err()
+		return nil, ctx.Err()
 	case got := <-done:
-		return got.text, got.err
+		return got.source, got.err
 	}
 }
 
-func (n *addition) queue(ctx context.Context, path string, size int64, d llmemory.Document) error {
-	n.batch, n.paths, n.sizes, n.bytes = append(n.batch, d), append(n.paths, path), append(n.sizes, size), n.bytes+len(d.Content)
-	if len(n.batch) < batchDocuments && n.bytes < batchBytes {
+func (n *addition) queue(ctx context.Context, f *file, d llmemory.Document, r io.Closer) error {
+	n.batch, n.files, n.open = append(n.batch, d), append(n.files, f), append(n.open, r)
+	n.bytes += f.size
+	most := batchDocuments
+	if !n.far.embeds {
+		most = bareDocuments
+	}
+	if len(n.batch) < most && n.bytes < batchBytes {
 		return nil
 	}
 	return n.flush(ctx)
+}
+
+// release closes the files of the batch.
+func (n *addition) release() {
+	for _, r := range n.open {
+		_ = r.Close() // only read from
+	}
+	n.batch, n.files, n.open, n.bytes = nil, nil, nil, 0
 }
 
 // flush adds what is queued and prints what became of it. The error is not nil if the run cannot go on.
@@ -302,28 +301,58 @@ func (n *addition) flush(ctx context.Context) error {
 		return nil
 	}
 	n.show()
-	n.far.begin(n.sizes)
+	n.far.begin(n.files)
 	results, err := n.owner.AddMany(ctx, n.batch)
 	n.far.end(results)
 	n.progress.clear()
 	for i, r := range results {
+		f := n.files[i]
 		if n.mistaken(r.Err) {
 			return r.Err
 		}
+		n.parts(ctx, f, f.path, &r)
 		switch {
 		case r.Status == "", r.Err != nil && ctx.Err() != nil: // not reached, or cut short
+			continue
 		case r.Err != nil && err != nil: // the whole batch was stopped, which is told once
 			n.done[llmemory.Failed]++
-			n.line(n.paths[i], r.DocumentID, r.Err)
+			n.line(f.path, r.DocumentID, llmemory.Failed, reasonOf(r.Err), r.Err)
 		case r.Err != nil:
-			n.failed(n.paths[i], r.DocumentID, r.Err)
+			n.refuse(f, r.DocumentID, r.Err)
+		case r.DocumentID == "": // a container: its parts have been told of
+			n.warn(f.path, &r)
 		default:
-			n.added(n.paths[i], r)
+			n.added(f.path, r)
 		}
+		n.seen++
 	}
-	n.batch, n.paths, n.sizes, n.bytes = nil, nil, nil, 0
+	n.release()
 	n.show()
 	return err
+}
+
+// parts tells what became of what lies within a file.
+func (n *addition) parts(ctx context.Context, f *file, path string, r *llmemory.Added) {
+	for i := range r.Parts {
+		p := &r.Parts[i]
+		name := p.Key[min(len(p.Key), strings.LastIndexByte(p.Key, '/')+1):]
+		if inner, ok := strings.CutPrefix(p.Key, r.Key+"/"); ok && r.Key != "" {
+			name = inner
+		}
+		within := path + "/" + name
+		n.parts(ctx, f, within, p)
+		switch {
+		case p.Status == "", p.Err != nil && ctx.Err() != nil:
+		case p.Err != nil:
+			part := *f
+			part.path, part.named = within, false
+			n.refuse(&part, p.DocumentID, p.Err)
+		case p.DocumentID == "":
+			n.warn(within, p)
+		default:
+			n.added(within, *p)
+		}
+	}
 }
 
 // catchUp makes the vectors that earlier runs left behind: because they were interrupted, or had no model. In a file they can only
@@ -364,11 +393,7 @@ func (n *addition) embedded(passages int) {
 
 // show tells how far the work is.
 func (n *addition) show() {
-	count := n.skipped
-	for _, c := range n.done {
-		count += c
-	}
-	n.progress.show("%d of %s%s", count, plural(n.total, "document"), n.far.String())
+	n.progress.show("%d of %s%s", n.seen, plural(n.total, "file"), n.far.String())
 }
 
 // advance measures how far a run of add is, in bytes of files, and how fast it goes. Files that are embedded take far longer than
@@ -386,12 +411,12 @@ type advance struct {
 // passageBytes is about what a passage has of its file, until there is something to go by.
 const passageBytes = 800
 
-func (a *advance) begin(sizes []int64) {
+func (a *advance) begin(files []*file) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.batch, a.partial = 0, 0
-	for _, s := range sizes {
-		a.batch += float64(s)
+	for _, f := range files {
+		a.batch += float64(f.size)
 	}
 	a.mark()
 }
@@ -474,7 +499,38 @@ type addedJSON struct {
 	ChunksReused int             `json:"chunks_reused"`
 	Embedded     int             `json:"embedded"`
 	Pending      int             `json:"pending"`
+	Reason       string          `json:"reason,omitempty"`
 	Error        *string         `json:"error"`
+}
+
+// skippedStatus is the status of what was left out.
+const skippedStatus llmemory.Status = "skipped"
+
+// reasonOf says in a word why a file was not added.
+func reasonOf(err error) string {
+	var content *llmemory.ContentError
+	var skip *skipError
+	switch {
+	case errors.As(err, &skip):
+		return skip.reason
+	case errors.As(err, &content):
+		return string(content.Reason)
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return "interrupted"
+	case errors.Is(err, errNotFile):
+		return "not_a_file"
+	case errors.Is(err, fs.ErrNotExist):
+		return "gone"
+	case errors.Is(err, fs.ErrPermission):
+		return "denied"
+	case errors.Is(err, llmemory.ErrConflict):
+		return "conflict"
+	case errors.Is(err, llmemory.ErrInvalid):
+		return "invalid"
+	case errors.Is(err, llmemory.ErrUnavailable), errors.Is(err, llmemory.ErrCommitUnknown), errors.Is(err, llmemory.ErrClosed):
+		return "unavailable"
+	}
+	return "unreadable"
 }
 
 func (n *addition) added(path string, r llmemory.Added) {
@@ -489,6 +545,7 @@ func (n *addition) added(path string, r llmemory.Added) {
 	if r.UnsearchableWords > 0 {
 		n.note("%s: holds words of more than 128 bytes, which are stored but not found", shown(path))
 	}
+	n.warn(path, &r)
 	if n.opts.json {
 		_ = n.printJSON(addedJSON{ // Main reports if that failed
 			Path: path, DocumentID: r.DocumentID, Status: r.Status, Chunks: r.Chunks, ChunksReused: r.ChunksReused,
@@ -501,29 +558,50 @@ func (n *addition) added(path string, r llmemory.Added) {
 	}
 }
 
-func (n *addition) failed(path, id string, err error) {
+// warn tells what was left out of a file or mended.
+func (n *addition) warn(path string, r *llmemory.Added) {
+	if !n.opts.verbose {
+		return
+	}
+	for _, w := range r.Warnings {
+		n.note("%s: %s", shown(path), plain(w))
+	}
+}
+
+// refuse tells of a file that was not added. In a folder, and within other files, what is nothing to read is skipped.
+func (n *addition) refuse(f *file, id string, err error) {
+	reason := reasonOf(err)
+	var skip *skipError
+	if bad := (*llmemory.ContentError)(nil); errors.As(err, &bad) {
+		err = bad.Err // what is wrong with the content, of which there is no doubt
+	}
+	if errors.As(err, &skip) || !f.named && (reason == string(llmemory.Unsupported) || reason == string(llmemory.NoText)) {
+		n.skip(f.path, reason, err.Error())
+		return
+	}
 	n.done[llmemory.Failed]++
 	var at *fs.PathError
 	if errors.As(err, &at) {
 		err = at.Err // the path is told already
 	}
 	n.progress.clear()
-	n.note("%s: %v", shown(path), err)
-	n.line(path, id, err)
+	n.note("%s: %v", shown(f.path), err)
+	n.line(f.path, id, llmemory.Failed, reason, err)
 }
 
 // line prints the JSON line of a document that was not added.
-func (n *addition) line(path, id string, err error) {
+func (n *addition) line(path, id string, status llmemory.Status, reason string, err error) {
 	if n.opts.json {
 		text := err.Error()
-		_ = n.printJSON(addedJSON{Path: path, DocumentID: id, Status: llmemory.Failed, Error: &text}) // Main reports if that failed
+		_ = n.printJSON(addedJSON{Path: path, DocumentID: id, Status: status, Reason: reason, Error: &text}) // Main reports if that failed
 	}
 }
 
-func (n *addition) skip(path, why string) {
+func (n *addition) skip(path, reason, why string) {
 	n.skipped++
 	n.progress.clear()
 	n.note("skipped %s: %s", shown(path), why)
+	n.line(path, "", skippedStatus, reason, errors.New(why))
 }
 
 // conclude sums up and turns what happened into the run's error.

@@ -18,6 +18,7 @@ import (
 	"github.com/llmemory/llmemory"
 	"github.com/llmemory/llmemory/embedding"
 	"github.com/llmemory/llmemory/extract"
+	"github.com/llmemory/llmemory/extract/all"
 	"github.com/llmemory/llmemory/internal/modelfile"
 	"github.com/llmemory/llmemory/pgdbm"
 )
@@ -114,7 +115,7 @@ type app struct {
 // the environment of the process.
 func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env func(string) string) int {
 	a := &app{
-		stdin: stdin, stdout: &output{w: stdout}, stderr: stderr, env: env, extractor: extract.Plain{}, findModel: modelfile.Find,
+		stdin: stdin, stdout: &output{w: stdout}, stderr: stderr, env: env, extractor: all.Extractor{}, findModel: modelfile.Find,
 	}
 	return a.main(ctx, args)
 }

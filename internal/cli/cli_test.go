@@ -20,7 +20,6 @@ import (
 
 	"github.com/llmemory/llmemory"
 	"github.com/llmemory/llmemory/embedding/embedtest"
-	"github.com/llmemory/llmemory/extract"
 	"github.com/llmemory/llmemory/pgdbm"
 	"github.com/llmemory/llmemory/pgdbm/pgtest"
 )
@@ -130,7 +129,7 @@ func TestInterruptedAdd(t *testing.T) {
 func TestInterruptedFolder(t *testing.T) {
 	t.Parallel()
 	url := pgtest.URL(t)
-	const files = 4 * batchDocuments
+	const files = 4 * bareDocuments
 	dir := manyFiles(t, files)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -235,13 +234,16 @@ func TestUnreadableInFolder(t *testing.T) {
 	var g gathered
 	g.walk(folder, "docs", "/srv/docs")
 	got := map[string]string{}
-	n := &addition{app: &app{extractor: extract.Plain{}}}
 	for i := range g.files {
-		text, _, err := n.read(t.Context(), &g.files[i])
-		if err != nil {
-			text = err.Error()
+		var text []byte
+		r, err := openFile(&g.files[i])
+		if err == nil {
+			text, err = io.ReadAll(r)
 		}
-		got[g.files[i].key] = text
+		if err != nil {
+			text = []byte(err.Error())
+		}
+		got[g.files[i].key] = string(text)
 	}
 	want := map[string]string{
 		"docs/bad.txt":      "open bad.txt: permission denied",
@@ -257,7 +259,7 @@ func TestUnreadableInFolder(t *testing.T) {
 // Batches keep a run of any size small; all documents arrive.
 func TestAddManyFiles(t *testing.T) {
 	t.Parallel()
-	const files = 2*batchDocuments + 3
+	const files = 2*bareDocuments + 3
 	dir := manyFiles(t, files)
 	url := pgtest.URL(t)
 	code, stdout, stderr := run(t, url, "add", "--json", dir)

@@ -22,7 +22,7 @@ type file struct {
 }
 
 // skipped is something in a folder that is not added, with the reason.
-type skipped struct{ path, why string }
+type skipped struct{ path, reason, why string }
 
 // gathered is what the arguments of add stand for.
 type gathered struct {
@@ -119,9 +119,9 @@ func (g *gathered) walk(tree fs.FS, argument, absolute string) {
 			return fs.SkipDir
 		case d.IsDir() || hidden:
 		case d.Type()&fs.ModeSymlink != 0:
-			g.skipped = append(g.skipped, skipped{f.path, "is a symbolic link"})
+			g.skipped = append(g.skipped, skipped{f.path, "symlink", "is a symbolic link"})
 		case !d.Type().IsRegular():
-			g.skipped = append(g.skipped, skipped{f.path, "is no regular file"})
+			g.skipped = append(g.skipped, skipped{f.path, "not_a_file", "is no regular file"})
 		default:
 			f.open = func() (fs.File, error) { return tree.Open(name) }
 			if info, err := d.Info(); err == nil { // only to tell how far the work is

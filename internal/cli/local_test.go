@@ -168,7 +168,7 @@ func TestPace(t *testing.T) {
 func TestAdvance(t *testing.T) {
 	t.Parallel()
 	a := &advance{total: 10_000, embeds: true}
-	a.begin([]int64{1000, 1000})
+	a.begin(sized(1000, 1000))
 	if got := a.String(); got != "" {
 		t.Errorf("at the start: %q", got)
 	}
@@ -176,7 +176,7 @@ func TestAdvance(t *testing.T) {
 	if got := a.String(); strings.Contains(got, "left") {
 		t.Errorf("what was known already: %q", got)
 	}
-	a.begin([]int64{3000, 1000})
+	a.begin(sized(3000, 1000))
 	a.embedded(2)
 	if a.partial != 2*passageBytes || !strings.HasPrefix(a.String(), ", 2 passages embedded, ") || !strings.Contains(a.String(), " left") {
 		t.Errorf("in a batch: %+v, %q", a.partial, a.String())
@@ -186,7 +186,7 @@ func TestAdvance(t *testing.T) {
 		t.Errorf("more than the batch has is done: %v", a.partial)
 	}
 	a.end([]llmemory.Added{{Status: llmemory.Created, Embedded: 3}, {Status: llmemory.Created, Embedded: 5}})
-	a.begin([]int64{4000})
+	a.begin(sized(4000))
 	a.embedded(4) // of 500 bytes, as those before
 	if a.done != 6000 || a.partial != 2000 {
 		t.Errorf("done %v and %v", a.done, a.partial)
@@ -215,4 +215,12 @@ func TestBacklog(t *testing.T) {
 	if got := b.String(); !strings.HasPrefix(got, "700 passages embedded, ") || strings.Contains(got, "left") {
 		t.Errorf("more than waited: %q", got)
 	}
+}
+
+// sized returns files of these sizes.
+func sized(sizes ...int64) (out []*file) {
+	for _, s := range sizes {
+		out = append(out, &file{size: s})
+	}
+	return out
 }
