@@ -110,7 +110,7 @@ func TestEditsOfMessagesStayLocal(t *testing.T) {
 					parts = w.turns()
 				}
 				text := strings.Join(parts, "\n")
-				leaves, texts := leavesOf(t, text, label)
+				leaves, texts := leavesOf(t, text, label, "")
 				for range 40 {
 					at := 1 + w.IntN(len(parts)-2)
 					part := w.edit(parts[at])
@@ -120,7 +120,7 @@ func TestEditsOfMessagesStayLocal(t *testing.T) {
 					edits++
 					start := len(strings.Join(parts[:at], "\n")) + 1
 					edited := text[:start] + part + text[start+len(parts[at]):]
-					leaves2, texts2 := leavesOf(t, edited, label)
+					leaves2, texts2 := leavesOf(t, edited, label, "")
 					n := max(changed(edited, leaves2, start, start+len(part), texts), changed(text, leaves, start, start+len(parts[at]), texts2))
 					if changes += n; n > promise {
 						t.Errorf("seed %d: editing part %d changes %d leaves outside of it:\n%s\n->\n%s", seed, at, n, parts[at], part)
