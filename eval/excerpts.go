@@ -160,11 +160,12 @@ func (e *Excerpts) Score(found map[string][]Passage) ExcerptScores {
 	var mean ExcerptScores
 	for _, q := range e.Questions {
 		s := e.score(q, found[q.ID])
-		mean.Recall += s.Recall / float64(len(e.Questions))
-		mean.Precision += s.Precision / float64(len(e.Questions))
-		mean.IoU += s.IoU / float64(len(e.Questions))
+		mean.Recall += s.Recall
+		mean.Precision += s.Precision
+		mean.IoU += s.IoU
 	}
-	return mean
+	n := float64(max(1, len(e.Questions)))
+	return ExcerptScores{mean.Recall / n, mean.Precision / n, mean.IoU / n}
 }
 
 func (e *Excerpts) score(q ExcerptQuestion, found []Passage) ExcerptScores {

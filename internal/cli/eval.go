@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/llmemory/llmemory"
+	"github.com/llmemory/llmemory/embedding"
 	"github.com/llmemory/llmemory/eval"
 	"github.com/llmemory/llmemory/internal/evaluate"
 )
@@ -35,13 +36,31 @@ made of. They average over the queries with at least one relevant document.
 With --json:
   {"dataset","documents","queries","mode","embedder","metrics":{"ndcg@10","recall@100","map","mrr@10","success@5"},
    "latency_ms":{"p50","p95","p99"},"ingest_seconds"}
-or a list of these when several DIRs are named.`
+or a list of these when several DIRs are named.
+
+With --chunking each DIR holds whole documents, and questions with the very
+sentences that answer them:
+
+  docs/NAME.EXT     the documents
+  gold_spans.jsonl  {"_id","doc","question","spans":[[start,end]],"text":[""]} a
+                    line, with offsets in characters
+
+Every strategy cuts the documents, the passages are embedded, and the best five
+for each question are compared with what answers it: how much of that was found
+(recall), how much of what was found is that (precision), and both in one (IoU),
+by the method of Smith and Troynikov, Evaluating Chunking Strategies for
+Retrieval, Chroma 2024. Nothing is stored. With --json:
+  {"dataset","documents","questions","embedder","top",
+   "strategies":[{"name","signature","chunks","tokens","recall","precision","iou"}]}`
 
 func (a *app) evalCommand() *cobra.Command {
 	return a.command("eval DIR...", "Measure search quality on a collection", evalHelp, atLeastOne("DIR"), a.eval)
 }
 
 func (a *app) eval(ctx context.Context, dirs []string) error {
+	if a.opts.chunking {
+		return a.evalChunking(ctx, dirs)
+	}
 	if err := checkLimit("limit", a.opts.limit); err != nil {
 		return err
 	}
@@ -131,4 +150,56 @@ func (a *app) evaluate(ctx context.Context, memory *llmemory.Memory, c *eval.Col
 		}
 	}
 	return report, scores, nil
+}
+
+// evalChunking measures ways to cut documents.
+func (a *app) evalChunking(ctx context.Context, dirs []string) error {
+	collections := make([]*eval.Excerpts, len(dirs))
+	for i, dir := range dirs {
+		e, err := eval.OpenExcerpts(os.DirFS(dir))
+		if err != nil {
+			return fmt.Errorf("collection %s: %w", dir, err)
+		}
+		collections[i] = e
+	}
+	model, err := a.embedder()
+	if err != nil {
+		return err
+	}
+	if model == nil {
+		return usagef("--chunking compares passages by their vectors, and there is no embedder: \"llmemory models pull\" fetches a model that runs here")
+	}
+	vectors := embedding.Reuse(model, embedding.NewLRU(100_000), "eval") // strategies have many passages in common
+	reports := make([]*eval.ChunkingReport, len(dirs))
+	for i, e := range collections {
+		absolute, err := filepath.Abs(dirs[i])
+		if err != nil {
+			return fmt.Errorf("collection %s: %w", dirs[i], err)
+		}
+		progress := a.progress()
+		reports[i], err = evaluate.Chunking(ctx, evaluate.ChunkingConfig{
+			Excerpts: e, Name: filepath.Base(absolute), Embedder: vectors, Strategies: evaluate.Strategies(vectors), Progress: progress.show,
+		})
+		progress.clear()
+		if err != nil {
+			return fmt.Errorf("collection %s: %w", dirs[i], err)
+		}
+		reports[i].Embedder = modelName(model.Model())
+		if a.opts.json {
+			continue
+		}
+		if i > 0 {
+			a.printf("\n")
+		}
+		if err := reports[i].WriteText(a.stdout); err != nil {
+			return err
+		}
+	}
+	switch {
+	case !a.opts.json:
+		return nil
+	case len(reports) == 1:
+		return a.printJSON(reports[0])
+	}
+	return a.printJSON(reports)
 }

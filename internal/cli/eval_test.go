@@ -2,13 +2,16 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"math"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/llmemory/llmemory/embedding/embedtest"
 	"github.com/llmemory/llmemory/eval"
 	"github.com/llmemory/llmemory/eval/smallset"
 	"github.com/llmemory/llmemory/extract"
@@ -74,5 +77,36 @@ func TestSmallsetScores(t *testing.T) {
 		if math.Abs(got[name]-score) > 0.0005 {
 			t.Errorf("%s: nDCG@10 %.4f, want %.4f", name, got[name], score)
 		}
+	}
+}
+
+// Ways to cut documents are measured with an embedder, and without one the program says how to get it.
+func TestEvalChunking(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"docs/a.txt":       "The tide comes in twice a day. Nobody knows who counted.",
+		"gold_spans.jsonl": `{"_id":"1","doc":"a","question":"How often?","spans":[[0,30]],"text":["The tide comes in twice a day."]}` + "\n",
+	} {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o777), os.WriteFile(path, []byte(text), 0o666)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	server := embedtest.NewServer(embedtest.ServerConfig{Models: map[string]int{"small": 64}})
+	t.Cleanup(server.Close)
+	code, stdout, stderr := run(t, "", "eval", "--chunking", "--openai-base-url", server.URL, "--embedder", "openai:small", "--json", dir)
+	var report eval.ChunkingReport
+	if err := json.Unmarshal([]byte(stdout), &report); err != nil || code != 0 {
+		t.Fatalf("exit code %d, %v: %s%s", code, err, stdout, stderr)
+	}
+	if len(report.Strategies) < 7 || report.Embedder != "openai:small" || report.Strategies[0].Recall != 1 || report.Strategies[0].Chunks != 1 {
+		t.Errorf("report %+v", report)
+	}
+	if code, _, stderr := run(t, "", "eval", "--chunking", "--embedder", "none", dir); code != 2 || !strings.Contains(stderr, "models pull") {
+		t.Errorf("without an embedder: exit code %d, %s", code, stderr)
+	}
+	if code, _, stderr := run(t, "", "eval", "--chunking", t.TempDir()); code != 1 || !strings.Contains(stderr, "docs") {
+		t.Errorf("an empty folder: exit code %d, %s", code, stderr)
 	}
 }

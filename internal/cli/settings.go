@@ -32,6 +32,7 @@ type options struct {
 	all, yes                  bool
 	role, worker              string
 	byOrigin                  bool
+	chunking                  bool
 
 	embedder, baseURL, embed, profile string
 	dimensions, candidates            int
@@ -213,6 +214,8 @@ var settings = []setting{
 		target: func(o *options) any { return &o.worker }},
 	{key: "by-origin", commands: []string{"eval"}, usage: "search each query in its own origin only: the part of an id before the first \"/\"",
 		target: func(o *options) any { return &o.byOrigin }},
+	{key: "chunking", commands: []string{"eval"}, usage: "measure ways to cut documents instead of searches, on folders of excerpts",
+		target: func(o *options) any { return &o.chunking }},
 }
 
 // commandName is a command's path without the program's name.

@@ -32,6 +32,9 @@ func Strategies(embedder embedding.Embedder) []Strategy {
 		{"fixed, 400 tokens, 200 of them overlap", chunk.Fixed{Tokens: 400, Overlap: 200}},
 		{"sentence", chunk.Sentence{}},
 		{"sentence, 1 overlaps", chunk.Sentence{Overlap: 1}},
+		{"semantic", chunk.Semantic{EmbedName: embedder.Model().Identity(), Embed: func(ctx context.Context, texts []string) ([][]float32, error) {
+			return embedder.Embed(ctx, embedding.Passage, texts)
+		}}},
 	}
 }
 
