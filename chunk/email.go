@@ -21,7 +21,7 @@ const (
 func (b *builder) email() error {
 	m := message{builder: b}
 	if end := m.headEnd(); end > 0 {
-		m.from(readHead(b.text[:end]))
+		m.from(readHead(b.text[:end], end))
 		if err := b.block(0, end, partStrength, b.codeLines); err != nil {
 			return err
 		}
@@ -108,7 +108,7 @@ func (m *message) border(l line, depth int, rest string) error {
 		}
 		m.depth = depth
 	case depth == 0 && !m.inHead && forwards(rest):
-		return m.within(l.start, readHead(firstLines(m.text[l.end:])))
+		return m.within(l.start, readHead(firstLines(m.text[l.end:]), maxStrange))
 	case depth == 0 && !m.inHead:
 		start := l.start
 		if n := len(m.recent); n > 0 {
@@ -119,7 +119,7 @@ func (m *message) border(l line, depth int, rest string) error {
 			}
 		}
 		if name, _ := headField(rest); name == "from" {
-			if h := readHead(firstLines(m.text[l.start:])); len(h) >= 3 {
+			if h := readHead(firstLines(m.text[l.start:]), maxStrange); len(h) >= 3 {
 				return m.within(start, h)
 			}
 		}
@@ -277,8 +277,12 @@ func headField(row string) (name, value string) {
 	return headFields[strings.ToLower(strings.Trim(row[:n], " \t*"))], strings.Trim(value, " \t*\r\n")
 }
 
-// readHead returns the values of the fields at the beginning of a text, folded lines included, up to the first line that is none.
-func readHead(text string) map[string]string {
+// maxStrange is how many lines that are no known field the header of a message within another may have.
+const maxStrange = 5
+
+// readHead returns the values of the fields at the beginning of a text, folded lines included, up to an empty line or too many that are
+// no known field.
+func readHead(text string, strange int) map[string]string {
 	out := map[string]string{}
 	last := ""
 	for row := range strings.Lines(strings.TrimPrefix(text, "\ufeff")) {
@@ -295,7 +299,12 @@ func readHead(text string) map[string]string {
 			continue
 		}
 		last = ""
-		if name, value := headField(row); name != "" && out[name] == "" {
+		name, value := headField(row)
+		if name == "" {
+			if strange--; strange < 0 {
+				break
+			}
+		} else if out[name] == "" {
 			last, out[name] = name, value
 		}
 	}

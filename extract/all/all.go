@@ -22,6 +22,7 @@ import (
 	"github.com/llmemory/llmemory/extract/html"
 	"github.com/llmemory/llmemory/extract/mail"
 	"github.com/llmemory/llmemory/extract/notebook"
+	"github.com/llmemory/llmemory/extract/rtf"
 	"github.com/llmemory/llmemory/extract/sandbox"
 	"github.com/llmemory/llmemory/extract/text"
 )
@@ -56,8 +57,8 @@ func (x Extractor) builtin(format string) extract.Extractor {
 		return archive.Extractor{}
 	case "notebook":
 		return notebook.Extractor{}
-	case "email", "mbox":
-		return mail.Extractor{HTML: html.Extractor{Whole: true}}
+	case "email", "mbox", "msg":
+		return mail.Extractor{HTML: html.Extractor{Whole: true}, RTF: rtf.Extractor{}}
 	}
 	if format == "pdf" {
 		if x.Sandbox != nil {

@@ -17,6 +17,18 @@ func (m *message) leaf(p *part) (content, error) {
 		h, _ := splitHeader(raw)
 		return content{text: strings.TrimSpace(headLines(h, p.charset()))}, nil
 	}
+	if p.isRTF() {
+		t, err := m.RTF.Extract(m.ctx, extract.Input{Reader: bytes.NewReader(raw), Media: "application/rtf", Type: "rtf"})
+		switch {
+		case err == nil:
+			return content{trim(normal(t.Content)), true}, nil
+		case m.ctx.Err() != nil:
+			return content{}, m.ctx.Err()
+		case !errors.Is(err, extract.ErrNoText):
+			m.attach(p)
+		}
+		return content{}, nil
+	}
 	charset := p.charset()
 	html := p.is("text/html", "application/xhtml+xml")
 	if html && charset == "" {
@@ -166,6 +178,7 @@ func (m *message) armor(text string) string {
 	if !strings.Contains(text, "-----BEGIN PGP ") {
 		return text
 	}
+	ends, begins, finishes := strings.Contains(text, pgpEnd), strings.Contains(text, pgpSignature), strings.Contains(text, pgpFinish)
 	var out strings.Builder
 	const (
 		plain = iota
@@ -178,19 +191,19 @@ func (m *message) armor(text string) string {
 	for row := range strings.Lines(text) {
 		mark := strings.TrimRight(row, " \t\n")
 		switch {
-		case state == plain && mark == pgpMessage && strings.Contains(text, pgpEnd):
+		case state == plain && mark == pgpMessage && ends:
 			state, m.encrypted = secret, "PGP"
 		case state == secret:
 			if mark == pgpEnd {
 				state = plain
 			}
-		case state == plain && mark == pgpSigned && strings.Contains(text, pgpSignature):
+		case state == plain && mark == pgpSigned && begins:
 			state = head
 		case state == head:
 			if mark == "" {
 				state = signed
 			}
-		case (state == signed || state == plain) && mark == pgpSignature && strings.Contains(text, pgpFinish):
+		case (state == signed || state == plain) && mark == pgpSignature && finishes:
 			state = signature
 		case state == signature:
 			if mark == pgpFinish {

@@ -116,8 +116,10 @@ func (d *dateParts) add(token string) bool {
 			d.offset = offset
 			return true
 		}
-		if n := strings.IndexAny(upper, "+-"); n > 0 && zones[upper[:n]] == 0 { // GMT+0200
-			return d.zone(token[n:])
+		if n := strings.IndexAny(token, "+-"); n > 0 {
+			if offset, ok := zones[strings.ToUpper(token[:n])]; ok && offset == 0 { // GMT+0200
+				return d.zone(token[n:])
+			}
 		}
 		if m := monthOf(upper); m != 0 && d.month == 0 {
 			d.month = m

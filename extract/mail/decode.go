@@ -148,10 +148,27 @@ func base64Bytes(b []byte) []byte {
 type base64Reader struct {
 	src  []byte
 	bits uint32
-	n    int // digits in bits
+	n    int    // digits in bits
+	more []byte // decoded, to be read next
+	room [3]byte
 }
 
 func (r *base64Reader) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if len(r.more) == 0 && len(p) < 3 {
+		n, err := r.Read(r.room[:])
+		if err != nil {
+			return 0, err
+		}
+		r.more = r.room[:n]
+	}
+	if len(r.more) > 0 {
+		n := copy(p, r.more)
+		r.more = r.more[n:]
+		return n, nil
+	}
 	out := 0
 	for out+3 <= len(p) && len(r.src) > 0 {
 		c := r.src[0]
@@ -169,12 +186,9 @@ func (r *base64Reader) Read(p []byte) (int, error) {
 	}
 	if len(r.src) == 0 && out+3 <= len(p) {
 		out += r.rest(p[out:])
-		if out == 0 {
-			return 0, io.EOF
-		}
 	}
-	if out == 0 && len(p) > 0 && len(p) < 3 {
-		return r.small(p)
+	if out == 0 {
+		return 0, io.EOF
 	}
 	return out, nil
 }
@@ -189,29 +203,6 @@ func (r *base64Reader) rest(p []byte) (n int) {
 	}
 	r.bits, r.n = 0, 0
 	return n
-}
-
-// small serves a buffer of less than a group: it goes on decoding into a larger one and puts itself before what is left of it.
-func (r *base64Reader) small(p []byte) (int, error) {
-	var group [3]byte
-	n, err := r.Read(group[:])
-	if err != nil {
-		return 0, err
-	}
-	copied := copy(p, group[:n])
-	if copied < n {
-		again := encodeGroup(group[copied:n])
-		r.src = append(again, r.src...)
-	}
-	return copied, nil
-}
-
-func encodeGroup(b []byte) []byte {
-	out := []byte{base64Alphabet[b[0]>>2], base64Alphabet[b[0]&3<<4], '='}
-	if len(b) == 2 {
-		out = []byte{base64Alphabet[b[0]>>2], base64Alphabet[b[0]&3<<4|b[1]>>4], base64Alphabet[b[1]&15<<2], '='}
-	}
-	return out
 }
 
 // uufile is a file in a body.

@@ -1,5 +1,5 @@
-// Package mail reads messages: single ones (RFC 5322 with MIME, .eml and files without an extension) and mailboxes (mbox and its
-// kin).
+// Package mail reads messages: single ones (RFC 5322 with MIME, .eml and files without an extension), mailboxes (mbox and its
+// kin), and those that Outlook saves (.msg).
 //
 // # What a message becomes
 //

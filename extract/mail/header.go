@@ -42,9 +42,17 @@ func cutLine(b []byte) (line, rest []byte) {
 // with them.
 func splitHeader(raw []byte) (h header, body []byte) {
 	rest := raw
+	var more []byte // of the last field
+	finish := func() {
+		if len(more) > 0 {
+			h[len(h)-1].value += string(more)
+			more = more[:0]
+		}
+	}
+	defer finish()
 	grow := func(line []byte) {
-		if n := len(h); n > 0 && len(raw)-len(rest) < maxHeaderBytes {
-			h[n-1].value += " " + strings.TrimSpace(string(line))
+		if len(h) > 0 && len(raw)-len(rest) < maxHeaderBytes {
+			more = append(append(more, ' '), bytes.TrimSpace(line)...)
 		}
 	}
 	for len(rest) > 0 {
@@ -61,6 +69,7 @@ func splitHeader(raw []byte) (h header, body []byte) {
 			grow(line)
 		case isField:
 			if len(h) < maxFields && len(raw)-len(rest) < maxHeaderBytes {
+				finish()
 				h = append(h, field{name, value})
 			}
 		case len(h) == 0 && (bytes.HasPrefix(line, []byte("From ")) || bytes.HasPrefix(line, []byte(">From "))):
@@ -442,6 +451,8 @@ func (a address) String() string {
 // addresses reads a list of mailboxes, in whatever form.
 func addresses(v, charset string) (out []address) {
 	var text, comment, angle strings.Builder
+	lastEnd := strings.LastIndexByte(v, ';') // of a group
+	lastQuote := strings.LastIndexByte(v, '"')
 	inAngle, hadAngle := false, false
 	flush := func() {
 		name := unquote(words(text.String(), charset))
@@ -462,7 +473,7 @@ func addresses(v, charset string) (out []address) {
 	}
 	for i := 0; i < len(v) && len(out) < maxFields; i++ {
 		switch c := v[i]; {
-		case c == '"' && !inAngle && strings.IndexByte(v[i+1:], '"') < 0:
+		case c == '"' && !inAngle && i == lastQuote: // without another
 		case c == '"' && !inAngle:
 			j := i + 1
 			for ; j < len(v) && v[j] != '"'; j++ {
@@ -486,7 +497,7 @@ func addresses(v, charset string) (out []address) {
 			angle.WriteByte(c)
 		case c == ',':
 			flush()
-		case c == ':' && strings.IndexByte(v[i:], ';') >= 0:
+		case c == ':' && i < lastEnd:
 			text.Reset() // the name of a group
 		case c == ';':
 			flush()

@@ -9,6 +9,7 @@ import (
 	"io"
 
 	"github.com/llmemory/llmemory/extract"
+	"github.com/llmemory/llmemory/internal/cfb"
 )
 
 // DefaultMaxMessageBytes is the size up to which a message is read, its attachments as they are encoded included.
@@ -19,6 +20,8 @@ type Extractor struct {
 	// HTML turns HTML into text or Markdown. It is given UTF-8 and the media type "text/html; charset=utf-8". When it is nil, or
 	// fails, tags are taken out by simple rules.
 	HTML extract.Extractor
+	// RTF turns RTF into text, for messages of Outlook's that have no other body. When it is nil, such a body is a part of its own.
+	RTF extract.Extractor
 	// MaxMessageBytes is the size up to which a message is read; larger ones are refused with [extract.ErrTooLarge]. It bounds
 	// the memory, as a message is held as a whole; a mailbox is not, and may have any size. Defaults to
 	// [DefaultMaxMessageBytes].
@@ -30,14 +33,27 @@ func (e Extractor) Extract(ctx context.Context, in extract.Input) (extract.Text,
 	if err := ctx.Err(); err != nil {
 		return extract.Text{}, err
 	}
+	whole, _ := in.Reader.(*extract.Source) // which can be read from any place
+	var begin int64
+	if whole != nil {
+		var err error
+		if begin, err = whole.Seek(0, io.SeekCurrent); err != nil {
+			return extract.Text{}, err
+		}
+	}
 	r := bufio.NewReaderSize(in.Reader, peekBytes)
 	head, err := r.Peek(peekHead)
 	if err != nil && err != io.EOF {
 		return extract.Text{}, err
 	}
 	switch {
-	case bytes.HasPrefix(head, []byte(compoundFile)):
-		return extract.Text{}, fmt.Errorf("%w: a message as Outlook saves it", extract.ErrUnsupported)
+	case bytes.HasPrefix(head, []byte(cfb.Magic)):
+		if whole == nil {
+			in.Reader = r
+		} else if _, err := whole.Seek(begin, io.SeekStart); err != nil {
+			return extract.Text{}, err
+		}
+		return e.outlook(ctx, in)
 	case isFromLine(head):
 		return e.mailbox(ctx, in, r)
 	}
@@ -50,9 +66,6 @@ func (e Extractor) Extract(ctx context.Context, in extract.Input) (extract.Text,
 	}
 	return e.message(ctx, in, raw)
 }
-
-// compoundFile begins a file of the Compound File Binary format.
-const compoundFile = "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
 // peekHead is how far is looked to tell what is to be read.
 const peekHead = 200

@@ -16,6 +16,7 @@ import (
 
 	"github.com/llmemory/llmemory/extract"
 	"github.com/llmemory/llmemory/extract/mail"
+	"github.com/llmemory/llmemory/internal/soak"
 )
 
 // got is what became of a message, with its parts as "name | media | content".
@@ -105,6 +106,9 @@ func TestMessages(t *testing.T) {
 		{"boundaries that begin alike, one never closed", plainHead + "Content-Type: multipart/mixed; boundary=\"b\"\n\n--b\nContent-Type: multipart/alternative; boundary=\"b_alt\"\n\n--b_alt\n\nIt came.\n\n--b\nContent-Type: text/plain\n\nAna\n--b-\nafter\n", text("It came.\n\nAna\n")},
 		{"a boundary without quotes, with signs", plainHead + "Content-Type: multipart/mixed; boundary=----=_Next:Part (1)\n\n------=_Next:Part (1)\n\nIt came.\n------=_Next:Part (1)--\n", text("It came.\n")},
 		{"a wrong boundary", plainHead + "Content-Type: multipart/mixed; boundary=nope\n\n--yes\nContent-Type: text/plain\n\nIt came.\n--yes--\n", text("It came.\n")},
+		{"multipart that is only closed", plainHead + "Content-Type: multipart/mixed; boundary=x\n\nfor others\n--x--\n", with(func(g *got) {
+			g.Content, g.Warnings = plainHead, []string{"the message has no body"}
+		})},
 		{"multipart without parts", plainHead + "Content-Type: multipart/mixed\n\nIt came.\n", text("It came.\n")},
 		{"two content types", plainHead + "Content-Type: text/html\nContent-Type: multipart/mixed; boundary=x\n\n--x\n\nIt came.\n--x--\n", text("It came.\n")},
 		{"flowed", plainHead + "Content-Type: text/plain; format=flowed\n\nIt came \nthis morning.\n>> Did it \n>> arrive?\n> No.\n Stuffed\n-- \nAna\n", text("It came this morning.\n>> Did it arrive?\n> No.\nStuffed\n-- \nAna\n")},
@@ -365,6 +369,37 @@ func TestLimitsAndErrors(t *testing.T) {
 	text, err := mail.Extractor{}.Extract(t.Context(), extract.Input{Reader: strings.NewReader(plainHead + "Content-Type: image/png; name=a.png\n\nPNG\n")})
 	if err != nil || len(text.Warnings) != 1 || !strings.Contains(text.Warnings[0], "a.png (image/png)") {
 		t.Errorf("%q %v", text.Warnings, err)
+	}
+}
+
+// TestHostileSizes reads what would take ages if any step took the square of the time.
+func TestHostileSizes(t *testing.T) {
+	t.Parallel()
+	n := soak.Pick(1<<18, 1<<22)
+	repeat := func(s string) string { return strings.Repeat(s, n/len(s)) }
+	for _, raw := range []string{
+		"Subject: x\n" + repeat(" y\n") + "\nb", "Subject: x\n" + repeat("Content-Type: multipart/x; boundary=z\n") + "\n" + repeat("--y\n"),
+		"From: " + repeat(":") + "\nSubject: x\n\nb", "From: " + repeat("(") + "\nSubject: x\n\nb", "Subject: " + repeat("=?a?q?") + "\nFrom: x\n\nb",
+		body(repeat("-----BEGIN PGP MESSAGE-----\n")), body(repeat("begin 644 a\n\n")), body(repeat("begin 644 a\n#0V%T\n")),
+		plainHead + "Content-Type: text/html\n\n" + repeat("<a b='\">"), plainHead + "Content-Type: text/html\n\n" + repeat("<!-"),
+		plainHead + "Content-Type: text/plain; format=flowed\n\n" + repeat(">"), plainHead + "Content-Transfer-Encoding: quoted-printable\n\n" + repeat("=  "),
+		plainHead + "Content-Type: multipart/mixed; boundary=-\n\n" + repeat("---"), repeat("a\n") + plainHead, plainHead + repeat("a\n"),
+		"From a@b 10:15 2026\n" + plainHead + "\n" + repeat("\nFrom a@b 10:15 2026\nSubject: x\n"),
+		plainHead + "Date: " + repeat("(") + "\n\n", plainHead + "X: " + repeat("x") + "\n\n", plainHead + "Content-Type: text/plain" + repeat(";a=b") + "\n\nb",
+	} {
+		done := make(chan error, 1)
+		go func() {
+			_, err := read(t.Context(), mail.Extractor{}, raw)
+			done <- err
+		}()
+		select {
+		case err := <-done:
+			if err != nil && !errors.Is(err, extract.ErrUnsupported) && !errors.Is(err, extract.ErrTooLarge) {
+				t.Errorf("%.60q: %v", raw, err)
+			}
+		case <-time.After(time.Minute):
+			t.Fatalf("%.60q takes more than a minute", raw)
+		}
 	}
 }
 

@@ -191,7 +191,7 @@ func (m *message) text(p *part, root bool) (content, error) {
 	switch {
 	case p.is("message/delivery-status", "message/disposition-notification", "message/feedback-report", "text/rfc822-headers") &&
 		p.fileName() == "":
-	case attached || !readable[p.media.value]:
+	case attached || !readable[p.media.value] && !(p.isRTF() && m.RTF != nil):
 		if len(bytes.TrimSpace(p.body)) > 0 {
 			m.attach(p)
 		}
@@ -205,6 +205,9 @@ var readable = map[string]bool{
 	"text/plain": true, "text/html": true, "application/xhtml+xml": true, "text/enriched": true, "text/richtext": true,
 	"text/markdown": true, "text/x-markdown": true,
 }
+
+// isRTF reports whether the part is RTF, under any of its names.
+func (p *part) isRTF() bool { return p.is("text/rtf", "application/rtf", "application/x-rtf") }
 
 // all joins the texts of the parts.
 func (m *message) all(p *part) (content, error) {

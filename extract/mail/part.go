@@ -41,11 +41,11 @@ func (t *tree) entity(h header, body []byte, standard string, depth int) (*part,
 		p.media = media{value: "application/octet-stream", params: map[string]string{}}
 		return p, nil
 	}
-	bodies := split(body, p.media.params["boundary"])
-	if len(bodies) == 0 {
-		bodies = split(body, guessBoundary(body))
+	bodies, bounded := split(body, p.media.params["boundary"])
+	if !bounded {
+		bodies, bounded = split(body, guessBoundary(body))
 	}
-	if len(bodies) == 0 { // in one part, whatever it says
+	if !bounded { // in one part, whatever it says
 		p.media = media{value: "text/plain", params: map[string]string{}}
 		return p, nil
 	}
@@ -67,9 +67,13 @@ func (t *tree) entity(h header, body []byte, standard string, depth int) (*part,
 // contentType chooses among several fields: the first that tells a boundary which is there, else the first of all.
 func contentType(h header, body []byte) media {
 	var first media
+	n := 0
 	for _, f := range h {
 		if f.name != "content-type" || strings.TrimSpace(f.value) == "" {
 			continue
+		}
+		if n++; n > 5 {
+			break
 		}
 		m := parseMedia(f.value)
 		switch m.value {
@@ -95,10 +99,10 @@ func contentType(h header, body []byte) media {
 }
 
 // split cuts a body at the lines that are its boundary. What stands before the first, and after the last if that is a closing one,
-// is for programs that do not know MIME. A closing line may have one "-" too few, or not be there.
-func split(body []byte, boundary string) (parts [][]byte) {
+// is for programs that do not know MIME. A closing line may have one "-" too few, or not be there. Bounded tells whether there is any.
+func split(body []byte, boundary string) (parts [][]byte, bounded bool) {
 	if boundary == "" {
-		return nil
+		return nil, false
 	}
 	delimiter := []byte("--" + boundary)
 	from := -1 // where the part that is open begins
@@ -121,7 +125,7 @@ func split(body []byte, boundary string) (parts [][]byte) {
 			parts = append(parts, withoutLastEnd(body[from:n]))
 		}
 		at = len(body) - len(rest)
-		from = at
+		from, bounded = at, true
 		if tail != "" {
 			from = -1
 		}
@@ -129,7 +133,7 @@ func split(body []byte, boundary string) (parts [][]byte) {
 	if from >= 0 && len(bytes.TrimSpace(body[from:])) > 0 {
 		parts = append(parts, body[from:])
 	}
-	return parts
+	return parts, bounded
 }
 
 func withoutLastEnd(b []byte) []byte {

@@ -1,4 +1,8 @@
-// Package cfb reads compound files ([MS-CFB]), the containers of the old Office formats.
+// Package cfb reads Compound File Binary files ([MS-CFB], also OLE2 or structured storage): a file system of streams and storages in
+// one file, in which Outlook, and Office before 2007, keep documents.
+//
+// Files come from anywhere. Chains of sectors that loop or lead out of the file, streams longer than the file, and trees without an
+// end are damage or cut short; memory is bounded by the size of the file. Errors wrap those of package fault.
 package cfb
 
 import (
@@ -7,250 +11,287 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 	"unicode/utf16"
 
 	"github.com/llmemory/llmemory/internal/fault"
 )
 
-// Limits of what is read.
+// Magic begins every such file.
+const Magic = "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+
 const (
-	maxSectors = 1 << 20 // of a file
-	maxEntries = 1 << 16 // of its directory
+	headerBytes = 512
+	entryBytes  = 128
+	miniBytes   = 64
+	maxEntries  = 1 << 18
+	maxDepth    = 40
+	endOfChain  = 0xfffffffa // and what is above it is no sector
+	noStream    = 0xffffffff
 )
 
-// lastSector is the highest number of a sector; higher ones have a meaning of their own.
-const lastSector = 0xfffffff9
-
-// File is an open compound file.
+// File is an open file.
 type File struct {
-	r       io.ReaderAt
-	size    int64
-	shift   uint // of a sector's size
-	fat     []uint32
-	miniFAT []uint32
-	mini    []byte // the stream that small ones lie in
-	cutoff  uint32
-	streams map[string]entry // of the root
+	// Root is the storage that holds all others.
+	Root *Entry
+
+	r         io.ReaderAt
+	size      int64
+	shift     uint // of the size of a sector
+	fat       []uint32
+	minifat   []uint32
+	mini      []byte // the stream that small streams lie in
+	threshold uint64 // of their size
 }
 
-type entry struct {
+// Entry is a stream or a storage.
+type Entry struct {
+	Name     string
+	Size     int64    // of a stream, as it says
+	Storage  bool     // it holds Children
+	Children []*Entry // in the order of the directory
+
 	start uint32
-	size  uint64
 }
 
-// Open reads the directory of a compound file of so many bytes.
-func Open(r io.ReaderAt, size int64) (*File, error) {
-	var h [512]byte
-	if _, err := r.ReadAt(h[:], 0); err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
+// Child returns the entry of a name within a storage, or nil. Letters count as equal in either case.
+func (e *Entry) Child(name string) *Entry {
+	if e == nil {
+		return nil
 	}
-	if string(h[:8]) != "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" {
-		return nil, damaged("not a compound file")
-	}
-	f := &File{r: r, size: size, shift: uint(h[30]), cutoff: le32(h[56:]), streams: map[string]entry{}}
-	if f.shift != 9 && f.shift != 12 {
-		return nil, damaged("size of sectors")
-	}
-	if size>>f.shift > maxSectors {
-		return nil, fmt.Errorf("%w: compound file of more than %d sectors", fault.TooLarge, maxSectors)
-	}
-	var table []uint32 // sectors of the allocation table
-	for i := range 109 {
-		table = append(table, le32(h[76+4*i:]))
-	}
-	per := 1 << (f.shift - 2)
-	for next, n := le32(h[68:]), int64(0); next <= lastSector; n++ {
-		b, err := f.sector(next)
-		if err != nil || n > size>>f.shift {
-			return nil, damaged("allocation table")
+	for _, c := range e.Children {
+		if strings.EqualFold(c.Name, name) {
+			return c
 		}
-		for i := range per - 1 {
-			table = append(table, le32(b[4*i:]))
-		}
-		next = le32(b[4*(per-1):])
-	}
-	for _, at := range table {
-		if at > lastSector || int64(len(f.fat)) > size>>f.shift {
-			continue
-		}
-		b, err := f.sector(at)
-		if err != nil {
-			return nil, damaged("allocation table")
-		}
-		for i := range per {
-			f.fat = append(f.fat, le32(b[4*i:]))
-		}
-	}
-	dir, err := f.chain(le32(h[48:]), maxEntries*128)
-	if err != nil {
-		return nil, err
-	}
-	return f, f.directory(dir, h[:])
-}
-
-// directory reads the entries of the root.
-func (f *File) directory(dir, header []byte) error {
-	if len(dir) < 128 {
-		return damaged("directory")
-	}
-	size := func(e []byte) uint64 {
-		if f.shift == 9 {
-			return uint64(le32(e[120:]))
-		}
-		return binary.LittleEndian.Uint64(e[120:])
-	}
-	var err error
-	if start := le32(dir[116:]); start <= lastSector && size(dir) > 0 {
-		if f.mini, err = f.chain(start, min(size(dir), uint64(f.size))); err != nil {
-			return err
-		}
-		table, err := f.chain(le32(header[60:]), uint64(f.size))
-		if err != nil {
-			return err
-		}
-		for i := 0; i+4 <= len(table); i += 4 {
-			f.miniFAT = append(f.miniFAT, le32(table[i:]))
-		}
-	}
-	seen := map[uint32]bool{}
-	for todo := []uint32{le32(dir[76:])}; len(todo) > 0; {
-		id := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
-		if seen[id] || int64(id)*128+128 > int64(len(dir)) {
-			continue
-		}
-		seen[id] = true
-		e := dir[id*128:][:128]
-		if e[66] == 2 { // a stream
-			f.streams[name(e)] = entry{le32(e[116:]), size(e)}
-		} else if e[66] == 1 {
-			f.streams[name(e)+"/"] = entry{}
-		}
-		todo = append(todo, le32(e[68:]), le32(e[72:]))
 	}
 	return nil
 }
 
-func name(e []byte) string {
-	units := make([]uint16, 0, 32)
-	for i := 0; i+1 < min(int(binary.LittleEndian.Uint16(e[64:])), 64)-1; i += 2 {
-		units = append(units, binary.LittleEndian.Uint16(e[i:]))
-	}
-	return string(utf16.Decode(units))
-}
+func damaged(what string) error { return fmt.Errorf("%w: compound file: %s", fault.Damaged, what) }
 
-// Has tells whether the root holds a stream, or a storage if the name ends with a slash.
-func (f *File) Has(name string) bool {
-	_, ok := f.streams[name]
-	return ok
-}
-
-// Stream returns a stream of the root of at most so many bytes; nil if there is none of the name.
-func (f *File) Stream(name string, limit uint64) ([]byte, error) {
-	e, ok := f.streams[name]
-	if !ok {
-		return nil, nil
-	}
-	if e.size > limit {
-		return nil, fmt.Errorf("%w: stream of %d bytes", fault.TooLarge, e.size)
-	}
-	if e.size >= uint64(f.cutoff) {
-		return f.chain(e.start, e.size)
-	}
-	var out []byte
-	for at := e.start; uint64(len(out)) < e.size; {
-		if int64(at)*64+64 > int64(len(f.mini)) || int64(at) >= int64(len(f.miniFAT)) || len(out) > len(f.mini) {
-			return nil, damaged("stream")
+// Open reads the directory of a file.
+func Open(r io.ReaderAt, size int64) (*File, error) {
+	var h [headerBytes]byte
+	if _, err := r.ReadAt(h[:], 0); err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil, damaged("cut short")
 		}
-		out = append(out, f.mini[at*64:][:64]...)
-		at = f.miniFAT[at]
+		return nil, err
 	}
-	return out[:e.size], nil
+	if string(h[:8]) != Magic {
+		return nil, fmt.Errorf("%w: not a compound file", fault.Unsupported)
+	}
+	f := &File{r: r, size: size, shift: uint(binary.LittleEndian.Uint16(h[30:])), threshold: uint64(u32(h[56:]))}
+	if f.shift != 9 && f.shift != 12 {
+		return nil, damaged("sectors of a strange size")
+	}
+	if f.threshold == 0 || f.threshold > 1<<20 {
+		f.threshold = 4096
+	}
+	if err := f.readFAT(h[:]); err != nil {
+		return nil, err
+	}
+	dir, err := f.chain(u32(h[48:]), maxEntries*entryBytes)
+	if err != nil {
+		return nil, err
+	}
+	table, err := f.chain(u32(h[60:]), size/miniBytes*4+headerBytes*8)
+	if err != nil {
+		return nil, err
+	}
+	f.minifat = numbers(table)
+	if len(dir) < entryBytes {
+		return nil, damaged("no directory")
+	}
+	root, _, _, _ := f.entry(dir)
+	if f.mini, err = f.chain(root.start, size); err != nil {
+		return nil, err
+	}
+	root.Storage = true
+	f.Root = root
+	seen := make([]bool, len(dir)/entryBytes)
+	seen[0] = true
+	return f, f.children(dir, root, u32(dir[76:]), seen, 0)
 }
 
-// chain reads a chain of sectors, of up to so many bytes.
-func (f *File) chain(at uint32, limit uint64) ([]byte, error) {
-	var out []byte
-	for n := int64(0); at <= lastSector && uint64(len(out)) < limit; n++ {
-		b, err := f.sector(at)
-		if err != nil || n > f.size>>f.shift || int64(at) >= int64(len(f.fat)) {
-			return nil, damaged("chain of sectors")
-		}
-		out = append(out, b...)
-		at = f.fat[at]
+func u32(b []byte) uint32 { return binary.LittleEndian.Uint32(b) }
+
+func numbers(b []byte) []uint32 {
+	out := make([]uint32, len(b)/4)
+	for i := range out {
+		out[i] = u32(b[4*i:])
 	}
-	return out[:min(uint64(len(out)), limit)], nil
+	return out
 }
 
-func (f *File) sector(at uint32) ([]byte, error) {
+// sector returns a sector; the last of a file may be cut short and is filled up.
+func (f *File) sector(n uint32) ([]byte, error) {
+	at := (int64(n) + 1) << f.shift
+	if at >= f.size {
+		return nil, damaged("a sector that is not there")
+	}
 	b := make([]byte, 1<<f.shift)
-	n, err := f.r.ReadAt(b, (int64(at)+1)<<f.shift)
-	if n == 0 && err != nil {
+	if _, err := f.r.ReadAt(b, at); err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
 	return b, nil
 }
 
-func le32(b []byte) uint32 { return binary.LittleEndian.Uint32(b) }
-
-func damaged(what string) error { return fmt.Errorf("%w: compound file: %s", fault.Damaged, what) }
-
-// Summary is what a document says of itself ([MS-OLEPS]).
-type Summary struct {
-	Title, Author string
-	Date          time.Time // of the last change, else of its making
+// readFAT reads the table in which each sector's successor stands. Its own sectors are listed in the header, and in a chain of sectors
+// beyond 109 of them.
+func (f *File) readFAT(h []byte) error {
+	sectors := uint32(f.size>>f.shift) + 1
+	perSector := uint32(1) << (f.shift - 2)
+	most := int(sectors/perSector) + 1
+	list := numbers(h[76:])
+	for next, n := u32(h[68:]), 0; next < endOfChain; n++ {
+		if n > most {
+			return damaged("a list of tables without an end")
+		}
+		b, err := f.sector(next)
+		if err != nil {
+			return err
+		}
+		list = append(list, numbers(b[:len(b)-4])...)
+		next = u32(b[len(b)-4:])
+	}
+	for _, n := range list {
+		if n >= endOfChain {
+			continue
+		}
+		if len(f.fat) > most*int(perSector) {
+			return damaged("more tables than sectors")
+		}
+		b, err := f.sector(n)
+		if err != nil {
+			return err
+		}
+		f.fat = append(f.fat, numbers(b)...)
+	}
+	return nil
 }
 
-// Summary reads what the document says of itself; decode makes text of strings in the code page that is given. What cannot be read is
-// left out.
-func (f *File) Summary(decode func(codepage int, b []byte) string) (s Summary) {
-	b, err := f.Stream("\x05SummaryInformation", 1<<20)
-	if err != nil || len(b) < 48 {
-		return s
-	}
-	set := int64(le32(b[44:]))
-	if set+8 > int64(len(b)) {
-		return s
-	}
-	b = b[set:]
-	at := map[uint32]int64{}
-	for i := range int64(min(le32(b[4:]), 1000)) {
-		if 16+8*i > int64(len(b)) {
-			return s
+// chain reads the sectors of a chain, no more than about limit bytes.
+func (f *File) chain(n uint32, limit int64) ([]byte, error) {
+	var out []byte
+	for n < endOfChain && int64(len(out)) < limit {
+		if int64(len(out)) > f.size {
+			return nil, damaged("a chain without an end")
 		}
-		at[le32(b[8+8*i:])] = int64(le32(b[12+8*i:]))
-	}
-	value := func(id uint32, kind uint32) []byte {
-		off, ok := at[id]
-		if !ok || off+12 > int64(len(b)) || le32(b[off:]) != kind {
-			return nil
+		b, err := f.sector(n)
+		if err != nil {
+			return nil, err
 		}
-		return b[off+4:]
-	}
-	page := 1252
-	if v := value(1, 2); v != nil {
-		page = int(binary.LittleEndian.Uint16(v))
-	}
-	text := func(id uint32) string {
-		if v := value(id, 30); v != nil {
-			n := min(int64(le32(v)), int64(len(v))-4, 4096)
-			t, _, _ := strings.Cut(decode(page, v[4:4+n]), "\x00")
-			return strings.Join(strings.Fields(strings.ToValidUTF8(t, "")), " ")
+		out = append(out, b...)
+		if int64(n) >= int64(len(f.fat)) {
+			return nil, damaged("a chain out of the table")
 		}
-		return ""
+		n = f.fat[n]
 	}
-	s.Title, s.Author = text(2), text(4)
-	for _, id := range []uint32{13, 12} { // last saved, made
-		if v := value(id, 64); v != nil && s.Date.IsZero() {
-			if ticks := binary.LittleEndian.Uint64(v); ticks > 0 && ticks < 1<<62 {
-				const epoch = 116444736000000000 // 1970 in ticks of 100 ns since 1601
-				t := time.Unix((int64(ticks)-epoch)/10_000_000, 0).UTC()
-				if t.Year() > 1900 && t.Year() < 10000 {
-					s.Date = t
+	return out, nil
+}
+
+// entry reads the entry that a part of the directory begins with, and where its left and right neighbours and its first child are.
+func (f *File) entry(b []byte) (e *Entry, left, right, child uint32) {
+	n := min(int(binary.LittleEndian.Uint16(b[64:])), 64)
+	units := make([]uint16, 0, 32)
+	for i := 0; i+1 < n; i += 2 {
+		if c := binary.LittleEndian.Uint16(b[i:]); c != 0 {
+			units = append(units, c)
+		}
+	}
+	size := binary.LittleEndian.Uint64(b[120:])
+	if f.shift == 9 {
+		size &= 0xffffffff // what is above may be dirt
+	}
+	e = &Entry{Name: string(utf16.Decode(units)), Size: int64(min(size, 1<<62)), Storage: b[66] == 1 || b[66] == 5, start: u32(b[116:])}
+	return e, u32(b[68:]), u32(b[72:]), u32(b[76:])
+}
+
+// children fills a storage with the entries of the tree at an index.
+func (f *File) children(dir []byte, parent *Entry, first uint32, seen []bool, depth int) error {
+	if depth > maxDepth {
+		return fmt.Errorf("%w: storages more than %d deep", fault.TooLarge, maxDepth)
+	}
+	type step struct {
+		at    uint32
+		entry *Entry // to be added; else the tree at the index is to be walked
+		child uint32
+	}
+	for todo := []step{{at: first}}; len(todo) > 0; {
+		s := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if s.entry != nil {
+			parent.Children = append(parent.Children, s.entry)
+			if s.entry.Storage {
+				if err := f.children(dir, s.entry, s.child, seen, depth+1); err != nil {
+					return err
 				}
 			}
+			continue
 		}
+		if s.at == noStream || int64(s.at) >= int64(len(seen)) || seen[s.at] {
+			continue
+		}
+		seen[s.at] = true
+		b := dir[int(s.at)*entryBytes:][:entryBytes]
+		if b[66] == 0 {
+			continue
+		}
+		e, left, right, child := f.entry(b)
+		todo = append(todo, step{at: right}, step{entry: e, child: child}, step{at: left})
 	}
-	return s
+	return nil
+}
+
+// Has tells whether the root holds a stream, or a storage if the name ends with a slash.
+func (f *File) Has(name string) bool {
+	bare, storage := strings.CutSuffix(name, "/")
+	e := f.Root.Child(bare)
+	return e != nil && e.Storage == storage
+}
+
+// Stream returns a stream of the root of at most so many bytes; nil if there is none of the name. Of one that is cut short it returns
+// what is there.
+func (f *File) Stream(name string, limit uint64) ([]byte, error) {
+	e := f.Root.Child(name)
+	if e == nil || e.Storage {
+		return nil, nil
+	}
+	return f.content(e, int64(min(limit, 1<<62)))
+}
+
+// Read returns the content of a stream. One of more than limit bytes is refused with fault.TooLarge, one that the file does not hold as
+// a whole with fault.Damaged.
+func (f *File) Read(e *Entry, limit int64) ([]byte, error) {
+	if e == nil || e.Storage {
+		return nil, fmt.Errorf("%w: compound file: no stream", fault.Unsupported)
+	}
+	b, err := f.content(e, limit)
+	if err == nil && int64(len(b)) < e.Size {
+		return nil, damaged("a stream that is cut short")
+	}
+	return b, err
+}
+
+// content returns the content of a stream, as far as it is there.
+func (f *File) content(e *Entry, limit int64) ([]byte, error) {
+	if e.Size > limit {
+		return nil, fmt.Errorf("%w: a stream of %d bytes", fault.TooLarge, e.Size)
+	}
+	if e.Size == 0 {
+		return nil, nil
+	}
+	if uint64(e.Size) >= f.threshold {
+		b, err := f.chain(e.start, e.Size)
+		return b[:min(int64(len(b)), e.Size)], err
+	}
+	var out []byte
+	for n := e.start; int64(len(out)) < e.Size; n = f.minifat[n] {
+		at := int64(n) * miniBytes
+		if int64(n) >= int64(len(f.minifat)) || at >= int64(len(f.mini)) {
+			return nil, damaged("a small stream that is cut short")
+		}
+		out = append(out, f.mini[at:min(at+miniBytes, int64(len(f.mini)))]...)
+	}
+	return out[:e.Size], nil
 }

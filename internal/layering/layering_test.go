@@ -23,8 +23,8 @@ var layers = [][]string{
 	0: {
 		"internal/analysis", "internal/bm25", "internal/bpe", "internal/fusion", "internal/httpapi", "internal/migrate",
 		"internal/modelfile", "internal/nn", "internal/postings", "internal/sqlfile", "internal/vec", "internal/vecset", "internal/wordpiece",
-		"internal/charset", "internal/fault", "internal/safezip",
-		"internal/cfb", "internal/docmeta", "internal/mdtext", "internal/xmlwalk",
+		"internal/cfb", "internal/cfb/cfbtest", "internal/charset", "internal/fault", "internal/safezip",
+		"internal/docmeta", "internal/mdtext", "internal/xmlwalk",
 		"eval/smallset", "internal/gotest", "internal/layering", "internal/pgproxy", "internal/soak",
 	},
 	1: {"chunk", "embedding", "eval", "expand", "extract", "internal/htmltext", "internal/ooxml", "internal/sheet", "internal/vecscan", "pgdbm", "rerank"},
@@ -59,7 +59,7 @@ func meant(from, to string) bool {
 
 // testOnly are packages that help tests; the tests of any lower package may
 // import them too, programs may not.
-var testOnly = []string{"pgdbm/pgtest", "internal/pgproxy", "internal/soak", "internal/vecset", "store/storetest", "llmemorytest", "embedding/embedtest", "extract/extracttest"}
+var testOnly = []string{"pgdbm/pgtest", "internal/pgproxy", "internal/soak", "internal/vecset", "store/storetest", "llmemorytest", "embedding/embedtest", "extract/extracttest", "internal/cfb/cfbtest"}
 
 // testPrograms are the only programs outside tests that may import testOnly.
 var testPrograms = []string{"internal/bench", "internal/embedserver", "internal/pgrun"}
