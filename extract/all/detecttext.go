@@ -132,7 +132,8 @@ func rootElement(s []byte) (root string, xml bool) {
 			if m == nil {
 				return "", xml
 			}
-			return string(m[1]), xml
+			tag, _, _ := bytes.Cut(s, []byte(">"))
+			return string(m[1]), xml || string(m[1]) == "rss" || string(m[1]) != "html" && bytes.Contains(tag, []byte(" xmlns"))
 		}
 	}
 }
