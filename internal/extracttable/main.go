@@ -25,9 +25,11 @@ import (
 
 	"github.com/llmemory/llmemory/extract"
 	"github.com/llmemory/llmemory/extract/all"
+	"github.com/llmemory/llmemory/extract/sandbox"
 )
 
 func main() {
+	sandbox.Main() // PDF is read in children, each this program again
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	out := flag.String("out", "", "Markdown file to write the tables into")
@@ -49,7 +51,9 @@ const (
 )
 
 func run(ctx context.Context, dir, out string) error {
-	rows, err := read(ctx, os.DirFS(dir), all.Extractor{})
+	var pool sandbox.Pool
+	defer pool.Close()
+	rows, err := read(ctx, os.DirFS(dir), all.Extractor{Sandbox: &pool})
 	if err != nil {
 		return err
 	}

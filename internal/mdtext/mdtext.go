@@ -234,10 +234,14 @@ func (w *Writer) Code(language, text string) {
 		return
 	}
 	w.EndList()
-	fence := "```"
-	for strings.Contains(text, fence) {
-		fence += "`"
+	ticks, longest := 0, 2
+	for i := range len(text) {
+		if ticks++; text[i] != '`' {
+			ticks = 0
+		}
+		longest = max(longest, ticks)
 	}
+	fence := strings.Repeat("`", longest+1)
 	if strings.ContainsAny(language, "`\n\r \t") {
 		language = ""
 	}

@@ -163,3 +163,19 @@ func TestTableIsBounded(t *testing.T) {
 		t.Errorf("full = %t with %d cells", table.Full(), n)
 	}
 }
+
+func TestCodeOfFences(t *testing.T) {
+	t.Parallel()
+	for text, fence := range map[string]string{"a": "```", "``": "```", "a ``` b": "````", "`````": "``````", "``` ````": "`````"} {
+		w := &mdtext.Writer{}
+		w.Code("", text)
+		if want := fence + "\n" + text + "\n" + fence + "\n"; w.String() != want {
+			t.Errorf("%q: %q, want %q", text, w.String(), want)
+		}
+	}
+	w := &mdtext.Writer{Max: 4 << 20} // which takes a blink, however long the run
+	w.Code("", strings.Repeat("`", 1<<20))
+	if n := w.Len(); n < 3<<20 || w.Full() {
+		t.Errorf("%d bytes", n)
+	}
+}
