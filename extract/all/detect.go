@@ -91,6 +91,9 @@ func Detect(src *extract.Source, name, media string) (Kind, error) {
 	family, _, _ := strings.Cut(k.Media, "/")
 	switch {
 	case family == "image", family == "audio", family == "video", family == "font":
+		if ext := strings.ToLower(path.Ext(name)); k.Media == "video/mp4" && (ext == ".m4a" || ext == ".m4b") {
+			k.Media, family = "audio/mp4", "audio" // the same container
+		}
 		k.Format = family
 	case m.Is("application/x-tar"):
 		k.Format = "tar"
