@@ -60,7 +60,39 @@ func toLogical(row []glyph) []glyph {
 		}
 		i = j
 	}
-	return row
+	return phrases(row)
+}
+
+// phrases mends right-to-left phrases of several words within other text: PDFium turns around each word by itself.
+func phrases(row []glyph) []glyph {
+	var out []glyph
+	for i := 0; i < len(row); i++ {
+		if !isRTL(row[i].r) {
+			out = append(out, row[i])
+			continue
+		}
+		end := i + 1 // behind the last right-to-left letter before one that is not
+		for j := i + 1; j < len(row) && (isRTL(row[j].r) || !unicode.IsLetter(row[j].r) && !unicode.IsDigit(row[j].r)); j++ {
+			if isRTL(row[j].r) {
+				end = j + 1
+			}
+		}
+		phrase := row[i:end]
+		if first, last := phrase[0].box, phrase[len(phrase)-1].box; first.left < last.left {
+			var words [][]glyph // and what is between them
+			for start, j := 0, 1; j <= len(phrase); j++ {
+				if j == len(phrase) || unicode.IsSpace(phrase[j].r) != unicode.IsSpace(phrase[j-1].r) {
+					words = append(words, phrase[start:j])
+					start = j
+				}
+			}
+			slices.Reverse(words)
+			phrase = slices.Concat(words...)
+		}
+		out = append(out, phrase...)
+		i = end - 1
+	}
+	return out
 }
 
 // fromVisual reorders a row that is sorted from left to right into reading order: a row that has more right-to-left letters

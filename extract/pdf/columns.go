@@ -21,6 +21,7 @@ func byColumn(rows [][]line) []line {
 		for _, part := range row[1:] {
 			l.text += " " + part.text
 			l.box = l.box.join(part.box)
+			l.base = min(l.base, part.base)
 			l.hyphen = part.hyphen
 		}
 		out = append(out, l)

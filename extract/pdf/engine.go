@@ -19,7 +19,7 @@ type engine struct {
 	pool    pdfium.Pool
 	cache   wazero.CompilationCache
 	workers *workers
-	mu      sync.Mutex // one instance starts at a time, so that workers knows whose cancel it holds
+	mu      sync.Mutex // one instance starts at a time, so that workers knows what it holds
 }
 
 // newEngine compiles PDFium, which takes seconds, or takes it from the folder that an earlier process left it in.
@@ -33,16 +33,18 @@ func newEngine(folder string, memory int64) (*engine, error) {
 		}
 	}
 	e := &engine{cache: cache, workers: &workers{
-		Context: experimental.WithMemoryAllocator(context.Background(), experimental.MemoryAllocatorFunc(allocate)),
-		never:   make(chan struct{}),
+		never: make(chan struct{}),
 	}}
+	e.workers.Context = experimental.WithMemoryAllocator(context.Background(), experimental.MemoryAllocatorFunc(func(_, _ uint64) experimental.LinearMemory {
+		e.workers.memory = newMemory(max(memory, 32<<20))
+		return e.workers.memory
+	}))
 	var err error
 	e.pool, err = webassembly.Init(webassembly.Config{
 		Context:  e.workers,
 		MaxTotal: 1 << 16, // callers bound how many documents are read at once
 		RuntimeConfig: wazero.NewRuntimeConfig().
 			WithCoreFeatures(api.CoreFeaturesV2 | experimental.CoreFeaturesExceptionHandling).
-			WithMemoryLimitPages(uint32(max(memory>>16, 512))).
 			WithCloseOnContextDone(true). // a document that loops is stopped
 			WithCompilationCache(cache),
 		FSConfig: wazero.NewFSConfig(), // no folder is mounted: PDFium sees the bytes it is given and no file
@@ -57,20 +59,23 @@ func newEngine(folder string, memory int64) (*engine, error) {
 	return e, nil
 }
 
-// start returns a fresh instance and what stops it in the middle of a call.
-func (e *engine) start(ctx context.Context) (pdfium.Pdfium, func(), error) {
+// instance is what reads one document.
+type instance struct {
+	pdfium.Pdfium
+	cancel func() // stops it in the middle of a call
+	memory *memory
+}
+
+// start returns a fresh instance.
+func (e *engine) start(ctx context.Context) (instance, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.workers.cancel = nil
+	e.workers.cancel = func() {}
 	inst, err := e.pool.GetInstanceWithContext(ctx)
 	if err != nil {
-		return nil, nil, fmt.Errorf("start an instance of PDFium: %w", err)
+		return instance{}, fmt.Errorf("start an instance of PDFium: %w", err)
 	}
-	cancel := e.workers.cancel
-	if cancel == nil {
-		cancel = func() {}
-	}
-	return inst, cancel, nil
+	return instance{inst, e.workers.cancel, e.workers.memory}, nil
 }
 
 func (e *engine) close() error {
@@ -88,7 +93,8 @@ type workers struct {
 	context.Context
 	never   chan struct{}
 	started atomic.Bool
-	cancel  func() // of the instance made last; guarded by engine.mu
+	cancel  func()  // of the instance made last; guarded by engine.mu
+	memory  *memory // likewise
 }
 
 // Done implements [context.Context]; the channel is never closed.

@@ -2,15 +2,21 @@
 
 package pdf
 
-import "github.com/tetratelabs/wazero/experimental"
+// memory is that of an instance, in the Go heap.
+type memory struct {
+	buf    []byte
+	most   int64
+	denied bool // more was asked for than there may be
+}
 
-// allocate keeps an instance's memory in the Go heap.
-func allocate(_, _ uint64) experimental.LinearMemory { return &memory{} }
+func newMemory(most int64) *memory { return &memory{most: most} }
 
-type memory struct{ buf []byte }
-
-// Reallocate implements [experimental.LinearMemory].
+// Reallocate implements [experimental.LinearMemory]; nil tells PDFium that there is no more.
 func (m *memory) Reallocate(size uint64) []byte {
+	if size > uint64(m.most) {
+		m.denied = true
+		return nil
+	}
 	if n := int(size) - len(m.buf); n > 0 {
 		m.buf = append(m.buf, make([]byte, n)...)
 	}

@@ -6,7 +6,9 @@ import (
 	"unicode/utf8"
 
 	"github.com/klippa-app/go-pdfium/enums"
+	"github.com/klippa-app/go-pdfium/references"
 	"github.com/klippa-app/go-pdfium/requests"
+	"github.com/klippa-app/go-pdfium/structs"
 
 	"github.com/llmemory/llmemory/extract"
 )
@@ -38,7 +40,7 @@ func (d *document) meta(tag string) string {
 	if err != nil || !utf8.ValidString(m.Value) {
 		return ""
 	}
-	s := clean(strings.NewReplacer("\r", " ", "\n", " ").Replace(m.Value))
+	s := oneLine(m.Value)
 	if len(s) > 512 {
 		s = s[:512]
 		for !utf8.ValidString(s) {
@@ -108,16 +110,19 @@ func (d *document) notes(ref requests.Page) []string {
 			if err != nil {
 				return ""
 			}
-			return clean(strings.NewReplacer("\r\n", " ", "\r", " ", "\n", " ").Replace(v.Value))
+			return oneLine(v.Value)
 		}
 		switch {
 		case err != nil:
 		case kind.Subtype == enums.FPDF_ANNOT_SUBTYPE_WIDGET:
-			if value := get("V"); value != "" && value != "Off" {
-				name := get("TU")
-				if name == "" {
-					name = get("T")
-				}
+			name, value := get("TU"), get("V")
+			if name == "" {
+				name = get("T")
+			}
+			if name == "" || value == "" { // what several widgets share is in the field above them
+				name, value = d.field(a.Annotation, name, value)
+			}
+			if value != "" && value != "Off" {
 				note = strings.TrimPrefix(name+": "+value, ": ")
 			}
 		case kind.Subtype != enums.FPDF_ANNOT_SUBTYPE_LINK && kind.Subtype != enums.FPDF_ANNOT_SUBTYPE_POPUP:
@@ -129,4 +134,39 @@ func (d *document) notes(ref requests.Page) []string {
 		_, _ = d.inst.FPDFPage_CloseAnnot(&requests.FPDFPage_CloseAnnot{Annotation: a.Annotation})
 	}
 	return notes
+}
+
+// field completes the name and the value of a form field.
+func (d *document) field(a references.FPDF_ANNOTATION, name, value string) (string, string) {
+	if d.form == nil {
+		form, err := d.inst.FPDFDOC_InitFormFillEnvironment(&requests.FPDFDOC_InitFormFillEnvironment{
+			Document: d.ref,
+			FormFillInfo: structs.FPDF_FORMFILLINFO{ // those that there have to be
+				FFI_Invalidate:         func(references.FPDF_PAGE, float64, float64, float64, float64) {},
+				FFI_SetCursor:          func(enums.FXCT) {},
+				FFI_SetTimer:           func(int, func(int)) int { return 0 },
+				FFI_KillTimer:          func(int) {},
+				FFI_GetLocalTime:       func() structs.FPDF_SYSTEMTIME { return structs.FPDF_SYSTEMTIME{} },
+				FFI_GetPage:            func(references.FPDF_DOCUMENT, int) *references.FPDF_PAGE { return nil },
+				FFI_GetRotation:        func(references.FPDF_PAGE) enums.FPDF_PAGE_ROTATION { return enums.FPDF_PAGE_ROTATION_NONE },
+				FFI_ExecuteNamedAction: func(string) {},
+			},
+		})
+		if err != nil {
+			return name, value
+		}
+		d.form = &form.FormHandle
+	}
+	if v, err := d.inst.FPDFAnnot_GetFormFieldValue(&requests.FPDFAnnot_GetFormFieldValue{FormHandle: *d.form, Annotation: a}); err == nil && value == "" {
+		value = oneLine(v.FormFieldValue)
+	}
+	if n, err := d.inst.FPDFAnnot_GetFormFieldName(&requests.FPDFAnnot_GetFormFieldName{FormHandle: *d.form, Annotation: a}); err == nil && name == "" {
+		name = oneLine(n.FormFieldName)
+	}
+	return name, value
+}
+
+// oneLine is clean for text of several lines.
+func oneLine(s string) string {
+	return clean(strings.NewReplacer("\r\n", " ", "\r", " ", "\n", " ").Replace(s))
 }

@@ -1,6 +1,8 @@
 package pdf
 
 import (
+	"cmp"
+	"iter"
 	"slices"
 	"strings"
 	"unicode"
@@ -22,7 +24,8 @@ func (p page) empty() bool { return len(p.lines) == 0 && len(p.notes) == 0 }
 type line struct {
 	text   string
 	box    box
-	size   float64 // the usual height of its letters
+	size   float64 // of its type, 0 if that is not known
+	base   float64 // where they stand
 	hyphen bool    // text breaks off in a word; its hyphen is not in text
 	after  bool    // a blank line stands before it
 }
@@ -47,8 +50,14 @@ func layOut(chars []*responses.GetPageTextStructuredChar) []line {
 	var rows [][]line
 	var row []glyph
 	flush := func(hyphen bool) {
-		if parts := cut(toLogical(row), hyphen); len(parts) > 0 {
-			rows = append(rows, parts)
+		size := letterSize(row)
+		for at := range turns(row, size) {
+			if parts := cut(toLogical(at), size); len(parts) > 0 {
+				rows = append(rows, parts)
+			}
+		}
+		if n := len(rows); n > 0 && len(row) > 0 {
+			hyphenate(rows[n-1], hyphen)
 		}
 		row = row[:0]
 	}
@@ -71,65 +80,128 @@ func layOut(chars []*responses.GetPageTextStructuredChar) []line {
 	return lines
 }
 
-// cut makes a line of a row of glyphs, or several where wide gaps are in it, as between the columns of a table or of a page.
-func cut(row []glyph, hyphen bool) []line {
+// letterSize is about the size of the type of a row, told by its taller letters, whose height is some .72 of it in nearly every
+// typeface; 0 if no letter has a shape.
+func letterSize(row []glyph) float64 {
 	var heights []float64
 	for _, g := range row {
 		if h := g.box.top - g.box.bottom; h > 0 && !unicode.IsSpace(g.r) {
 			heights = append(heights, h)
 		}
 	}
-	size := 0.0 // of glyphs without a shape that is known
-	if len(heights) > 0 {
-		slices.Sort(heights)
-		size = heights[len(heights)/2]
+	return quantile(heights, .8) / .72
+}
+
+func quantile(list []float64, q float64) float64 {
+	if len(list) == 0 {
+		return 0
+	}
+	slices.Sort(list)
+	return list[int(float64(len(list)-1)*q)]
+}
+
+// turns yields the parts of a row between which it goes back by more than a wide gap, to another line that PDFium takes for the
+// same.
+func turns(row []glyph, size float64) iter.Seq[[]glyph] {
+	rtl := 0
+	for _, g := range row {
+		if isRTL(g.r) {
+			rtl++
+		} else if unicode.IsLetter(g.r) {
+			rtl--
+		}
+	}
+	return func(yield func([]glyph) bool) {
+		start := 0
+		var last *box
+		for i := range row {
+			b := &row[i].box
+			if unicode.IsSpace(row[i].r) {
+				continue
+			}
+			if last != nil && size > 0 && rtl <= 0 && last.left-b.right > wideGap*size {
+				if !yield(row[start:i]) {
+					return
+				}
+				start = i
+			}
+			last = b
+		}
+		yield(row[start:])
+	}
+}
+
+// cut makes a line of a row of glyphs, or several where wide gaps are in it, as between the columns of a table or of a page.
+func cut(row []glyph, size float64) []line {
+	edges := wideGaps(row, size)
+	texts := make([]strings.Builder, len(edges)+1)
+	lines := make([]line, len(edges)+1)
+	bases := make([][]float64, len(edges)+1)
+	var order []int
+	part := -1
+	for _, g := range row {
+		if !unicode.IsSpace(g.r) {
+			if part, _ = slices.BinarySearch(edges, (g.box.left+g.box.right)/2); bases[part] == nil {
+				order = append(order, part)
+				lines[part].box = g.box
+			}
+			lines[part].box = lines[part].box.join(g.box)
+			bases[part] = append(bases[part], g.box.bottom)
+		}
+		if part >= 0 {
+			texts[part].WriteRune(g.r)
+		}
 	}
 	var out []line
-	for start := 0; start < len(row); {
-		var b strings.Builder
-		l := line{size: size}
-		placed := false
-		var last box
-		i := start
-		for ; i < len(row); i++ {
-			g := row[i]
-			if !unicode.IsSpace(g.r) && g.box.right > g.box.left {
-				if placed && size > 0 && gap(last, g.box) > wideGap*size {
-					break
-				}
-				if placed {
-					l.box = l.box.join(g.box)
-				} else {
-					l.box, placed = g.box, true
-				}
-				last = g.box
-			}
-			b.WriteRune(g.r)
-		}
-		start = i
-		if l.text = clean(b.String()); l.text != "" {
+	for _, i := range order {
+		l := lines[i]
+		l.size, l.base = size, quantile(bases[i], .5)
+		if l.text = clean(texts[i].String()); l.text != "" {
 			out = append(out, l)
-		}
-	}
-	if len(out) == 0 {
-		return nil
-	}
-	if last := &out[len(out)-1]; hyphen {
-		last.hyphen = true
-	} else if t := strings.TrimRight(last.text, "-\u2010\u00ad"); len(t) < len(last.text) {
-		if r, _ := utf8.DecodeLastRuneInString(t); unicode.IsLetter(r) && len(last.text)-len(t) <= 3 {
-			last.text, last.hyphen = t, true
 		}
 	}
 	return out
 }
 
-// wideGap is how wide, in heights of a letter without ascender, the gap between two columns is at least: about an em, wider
-// than nearly any space between words, even in justified text.
-const wideGap = 1.9
+// wideGaps are the middles of the wide gaps in a row, from left to right.
+func wideGaps(row []glyph, size float64) []float64 {
+	if size == 0 {
+		return nil
+	}
+	var boxes []box
+	for _, g := range row {
+		if !unicode.IsSpace(g.r) {
+			boxes = append(boxes, g.box)
+		}
+	}
+	slices.SortFunc(boxes, func(a, b box) int { return cmp.Compare(a.left, b.left) })
+	var edges []float64
+	for i, b := range boxes {
+		if i > 0 && b.left-boxes[i-1].right > wideGap*size {
+			edges = append(edges, (b.left+boxes[i-1].right)/2)
+		}
+		if i > 0 {
+			boxes[i].right = max(b.right, boxes[i-1].right)
+		}
+	}
+	return edges
+}
 
-// gap is the distance between two boxes on a line, whichever comes first.
-func gap(a, b box) float64 { return max(b.left-a.right, a.left-b.right) }
+// hyphenate notes that a word breaks off at the end of a row, because PDFium says so or because of what is there.
+func hyphenate(row []line, hyphen bool) {
+	last := &row[len(row)-1]
+	if hyphen {
+		last.hyphen = true
+	} else if t := strings.TrimRight(last.text, "-\u2010"); len(t) < len(last.text) {
+		if r, _ := utf8.DecodeLastRuneInString(t); unicode.IsLetter(r) && len(last.text)-len(t) <= 3 {
+			last.text, last.hyphen = t, true
+		}
+	}
+}
+
+// wideGap is how wide, in sizes of the type, the gap between two columns is at least: wider than nearly any space between words,
+// even in justified text.
+const wideGap = .95
 
 // paragraphs marks the lines that begin a paragraph: after more space than lines have between them, at another size, or
 // indented where their neighbours are not.
@@ -140,11 +212,7 @@ func paragraphs(lines []line) {
 			leads = append(leads, d)
 		}
 	}
-	if len(leads) == 0 {
-		return
-	}
-	slices.Sort(leads)
-	usual := leads[len(leads)/2]
+	usual := quantile(leads, .3) // not the middle: a page may have more gaps between paragraphs than within
 	for i := 1; i < len(lines); i++ {
 		prev, l := lines[i-1], &lines[i]
 		d := lead(prev, *l)
@@ -152,11 +220,11 @@ func paragraphs(lines []line) {
 		case prev.hyphen || d <= 0:
 		case d > 1.4*max(usual, 1.1*l.size):
 			l.after = true
-		case l.size > 1.25*prev.size || l.size < .8*prev.size:
+		case l.size > 0 && prev.size > 0 && (l.size > 1.25*prev.size || l.size < .8*prev.size):
 			l.after = utf8.RuneCountInString(l.text) > 3 && utf8.RuneCountInString(prev.text) > 3 // not a mark or an exponent
 		case i+1 < len(lines):
 			in, back := l.box.left-prev.box.left, l.box.left-lines[i+1].box.left
-			l.after = in > l.size && in < 8*l.size && back > l.size && back < 8*l.size && !isItem(prev.text) &&
+			l.after = in > .7*l.size && in < 5*l.size && back > .7*l.size && back < 5*l.size && !isItem(prev.text) &&
 				lead(*l, lines[i+1]) > 0
 		}
 	}
@@ -167,7 +235,7 @@ func lead(prev, l line) float64 {
 	if l.box.left > prev.box.right || l.box.right < prev.box.left {
 		return 0
 	}
-	return prev.box.bottom - l.box.bottom
+	return prev.base - l.base
 }
 
 // isItem tells whether a line begins an item of a list.

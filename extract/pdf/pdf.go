@@ -19,7 +19,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/klippa-app/go-pdfium"
 	"github.com/klippa-app/go-pdfium/enums"
 	pdferrors "github.com/klippa-app/go-pdfium/errors"
 	"github.com/klippa-app/go-pdfium/references"
@@ -169,40 +168,40 @@ func (e *engine) read(ctx context.Context, src *extract.Source, in extract.Input
 			text, err = extract.Text{}, fmt.Errorf("%w: PDFium's binding broke off: %v at %s", extract.ErrDamaged, p, firstFrame(debug.Stack()))
 		}
 	}()
-	inst, cancel, err := e.start(ctx)
+	inst, err := e.start(ctx)
 	if err != nil {
 		return extract.Text{}, err
 	}
 	defer inst.Close() //nolint:errcheck // an instance that was stopped says so
-	defer context.AfterFunc(ctx, cancel)()
+	defer context.AfterFunc(ctx, inst.cancel)()
 	opened, err := inst.OpenDocument(&requests.OpenDocument{FileReader: io.NewSectionReader(src, 0, src.Size()), FileReaderSize: src.Size()})
 	if err != nil {
-		return extract.Text{}, openError(err)
+		return extract.Text{}, inst.openError(err)
 	}
 	d := &document{ctx: ctx, inst: inst, ref: opened.Document, max: in.MaxBytes}
+	defer d.close()
 	return d.read()
 }
 
 // openError says in the words of package extract why a document does not open.
-func openError(err error) error {
+func (i instance) openError(err error) error {
 	switch {
 	case errors.Is(err, pdferrors.ErrPassword):
 		return fmt.Errorf("%w: the PDF opens with a password only", extract.ErrEncrypted)
 	case errors.Is(err, pdferrors.ErrSecurity):
 		return fmt.Errorf("%w: the PDF is encrypted in a way that is not known, such as for the holder of a certificate", extract.ErrEncrypted)
 	}
-	return brokeOff("open the PDF", err)
+	return i.brokeOff("open the PDF", err)
 }
 
-// brokeOff makes an extract error of one of PDFium's, among them that of WebAssembly code that ran out of memory or into a
-// trap.
-func brokeOff(what string, err error) error {
-	kind := extract.ErrDamaged
+// brokeOff makes an extract error of one of PDFium's, among them that of WebAssembly code that ran into a trap, as it does when
+// it gets no more memory.
+func (i instance) brokeOff(what string, err error) error {
 	msg, _, _ := strings.Cut(err.Error(), "\n") // the rest is a trace of WebAssembly functions
-	if strings.Contains(msg, "out of memory") || strings.Contains(msg, "could not allocate") {
-		kind = extract.ErrTooLarge
+	if i.memory != nil && i.memory.denied {
+		return fmt.Errorf("%w: %s: PDFium needs more memory than it may have: %s", extract.ErrTooLarge, what, msg)
 	}
-	return fmt.Errorf("%w: %s: %s", kind, what, msg)
+	return fmt.Errorf("%w: %s: %s", extract.ErrDamaged, what, msg)
 }
 
 // firstFrame is the place in a stack that panicked, for people.
@@ -218,17 +217,23 @@ func firstFrame(stack []byte) string {
 // document is an open PDF on its way to text.
 type document struct {
 	ctx   context.Context
-	inst  pdfium.Pdfium
+	inst  instance
 	ref   references.FPDF_DOCUMENT
 	max   int
-	form  *references.FPDF_FORMHANDLE
 	bytes int // of text so far
+	form  *references.FPDF_FORMHANDLE
+}
+
+func (d *document) close() {
+	if d.form != nil && d.ctx.Err() == nil {
+		_, _ = d.inst.FPDFDOC_ExitFormFillEnvironment(&requests.FPDFDOC_ExitFormFillEnvironment{FormHandle: *d.form})
+	}
 }
 
 func (d *document) read() (extract.Text, error) {
 	count, err := d.inst.FPDF_GetPageCount(&requests.FPDF_GetPageCount{Document: d.ref})
 	if err != nil {
-		return extract.Text{}, brokeOff("count the pages", err)
+		return extract.Text{}, d.inst.brokeOff("count the pages", err)
 	}
 	if count.PageCount <= 0 {
 		return extract.Text{}, fmt.Errorf("%w: no page in it", extract.ErrDamaged)
@@ -307,7 +312,7 @@ func noText(pages, images int, broken []int) error {
 const (
 	maxPages  = 100_000
 	maxBroken = 100     // pages at the beginning that cannot be read before the rest is not tried
-	maxLaid   = 200_000 // characters of a page whose places are looked at
+	maxLaid   = 100_000 // characters of a page whose places are looked at
 	maxNotes  = 2_000   // annotations of a page
 )
 
@@ -315,13 +320,13 @@ const (
 func (d *document) page(i int) (p page, err error) {
 	loaded, err := d.inst.FPDF_LoadPage(&requests.FPDF_LoadPage{Document: d.ref, Index: i})
 	if err != nil {
-		return page{}, brokeOff("open page "+strconv.Itoa(i+1), err)
+		return page{}, d.inst.brokeOff("open page "+strconv.Itoa(i+1), err)
 	}
 	ref := requests.Page{ByReference: &loaded.Page}
 	defer d.inst.FPDF_ClosePage(&requests.FPDF_ClosePage{Page: loaded.Page}) //nolint:errcheck // says nothing of the text
 	tp, err := d.inst.FPDFText_LoadPage(&requests.FPDFText_LoadPage{Page: ref})
 	if err != nil {
-		return page{}, brokeOff("read page "+strconv.Itoa(i+1), err)
+		return page{}, d.inst.brokeOff("read page "+strconv.Itoa(i+1), err)
 	}
 	count, err := d.inst.FPDFText_CountChars(&requests.FPDFText_CountChars{TextPage: tp.TextPage})
 	if err == nil && count.Count > maxLaid { // too many to look at each: as PDFium orders them
@@ -345,7 +350,7 @@ func (d *document) page(i int) (p page, err error) {
 		err = gerr
 	}
 	if err != nil {
-		return page{}, brokeOff("read page "+strconv.Itoa(i+1), err)
+		return page{}, d.inst.brokeOff("read page "+strconv.Itoa(i+1), err)
 	}
 	for _, l := range p.lines {
 		d.bytes += len(l.text)

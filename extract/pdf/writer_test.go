@@ -20,6 +20,7 @@ type pdfFile struct {
 	catalog string   // further entries of the catalog
 	pages   []int    // object numbers
 	font    int
+	hebrew  int // a font that has the Hebrew letters in place of a, b, …
 	crypt   *crypt
 }
 
@@ -34,6 +35,11 @@ func newPDF() *pdfFile {
 	descriptor := f.add("<</Type/FontDescriptor/FontName/Test/Flags 4/FontBBox[0 -200 1000 800]/ItalicAngle 0/Ascent 800/Descent -200/CapHeight 700/StemV 80>>")
 	cid := f.add(fmt.Sprintf("<</Type/Font/Subtype/CIDFontType2/BaseFont/Test/CIDSystemInfo<</Registry(Adobe)/Ordering(Identity)/Supplement 0>>/DW 500/FontDescriptor %d 0 R>>", descriptor))
 	f.font = f.add(fmt.Sprintf("<</Type/Font/Subtype/Type0/BaseFont/Test/Encoding/Identity-H/DescendantFonts[%d 0 R]/ToUnicode %d 0 R>>", cid, toUnicode))
+	toHebrew := f.stream("", `/CIDInit /ProcSet findresource begin 12 dict begin begincmap
+/CMapName /Hebrew def /CMapType 2 def
+1 begincodespacerange <00> <ff> endcodespacerange
+2 beginbfrange <20> <5f> <0020> <61> <7b> <05d0> endbfrange endcmap end end`)
+	f.hebrew = f.add(fmt.Sprintf("<</Type/Font/Subtype/Type1/BaseFont/Helvetica/ToUnicode %d 0 R>>", toHebrew))
 	return f
 }
 
@@ -63,6 +69,17 @@ type text struct {
 	s          string
 }
 
+// drawn is Hebrew text to draw with its left end at x, y, in letters that have a shape.
+func drawn(x, y, size float64, s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r >= 'א' && r <= 'ת' {
+			return 'a' + r - 'א'
+		}
+		return r
+	}, s)
+	return fmt.Sprintf("BT /H %g Tf %g %g Td (%s) Tj ET\n", size, x, y, s)
+}
+
 // show draws lines.
 func show(lines ...text) string {
 	var b strings.Builder
@@ -89,7 +106,7 @@ func column(x, y, size float64, lines ...string) []text {
 // page adds a page with a content stream and further entries.
 func (f *pdfFile) page(content, entries string) int {
 	c := f.stream("", content)
-	n := f.add(fmt.Sprintf("<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Resources<</Font<</F %d 0 R>>>>/Contents %d 0 R%s>>", f.font, c, entries))
+	n := f.add(fmt.Sprintf("<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Resources<</Font<</F %d 0 R/H %d 0 R>>>>/Contents %d 0 R%s>>", f.font, f.hebrew, c, entries))
 	f.pages = append(f.pages, n)
 	return n
 }
