@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/llmemory/llmemory/chunk"
+	"github.com/llmemory/llmemory/internal/soak"
 )
 
 // TestWhoWroteAQuotation cuts a quotation with an introduction and looks at its heading.
@@ -73,7 +74,7 @@ func (w writer) thread() (parts []string) {
 // TestReplyAndQuotationStayApart looks at every leaf of many messages: its lines are all of one depth.
 func TestReplyAndQuotationStayApart(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(5) {
+	for seed := range uint64(soak.Pick(2, 20)) {
 		text := strings.Join(newWriter(seed).thread(), "\n")
 		for _, size := range []int{0, 15, 400} {
 			h := chunk.Hierarchical{Sizes: map[string]chunk.Size{"email": {Leaf: size}}}
@@ -103,7 +104,7 @@ func TestEditsOfMessagesStayLocal(t *testing.T) {
 		t.Run(label, func(t *testing.T) {
 			t.Parallel()
 			changes, edits := 0, 0
-			for seed := range uint64(4) {
+			for seed := range uint64(soak.Pick(2, 20)) {
 				w := newWriter(seed)
 				parts := w.thread()
 				if label == "chat" {
@@ -149,7 +150,7 @@ func (w writer) turns() (turns []string) {
 func TestTurnsStayWhole(t *testing.T) {
 	t.Parallel()
 	h := chunk.Hierarchical{Structure: chunk.Chat}
-	for seed := range uint64(5) {
+	for seed := range uint64(soak.Pick(2, 20)) {
 		turns := newWriter(seed).turns()
 		text := strings.Join(turns, "\n")
 		long := map[int]bool{} // offsets within turns that do not fit

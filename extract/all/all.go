@@ -57,6 +57,8 @@ func (x Extractor) builtin(format string) extract.Extractor {
 		return archive.Extractor{}
 	case "notebook":
 		return notebook.Extractor{}
+	case "chat":
+		return extract.Func(chat)
 	case "email", "mbox", "msg":
 		return mail.Extractor{HTML: html.Extractor{Whole: true}, RTF: rtf.Extractor{}}
 	}

@@ -19,7 +19,7 @@ import (
 // Kind is what a file is.
 type Kind struct {
 	// Format is one of "pdf", "docx", "pptx", "xlsx", "xls", "msg", "odt", "ods", "odp", "rtf", "epub", "html", "email", "mbox",
-	// "markdown", "text", "code", "csv", "tsv", "json", "jsonl", "notebook", "yaml", "xml", "zip", "tar", "gzip", "bzip2",
+	// "markdown", "text", "chat", "code", "csv", "tsv", "json", "jsonl", "notebook", "yaml", "xml", "zip", "tar", "gzip", "bzip2",
 	// "zstd"; for what is recognized but never read by us a word such as "image", "audio", "video", "program", "doc", "ppt" or "xz";
 	// "binary" for all else.
 	Format string

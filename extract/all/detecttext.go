@@ -48,6 +48,9 @@ func detectText(src *extract.Source, head []byte, name, media string) Kind {
 	if isMessage(sample) {
 		return Kind{"email", "message/rfc822"}
 	}
+	if (hint == "" || hint == "text") && isChat(sample) {
+		return Kind{"chat", "text/plain"}
+	}
 	switch hint {
 	case "html":
 		return Kind{"html", "text/html"}
