@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/llmemory/llmemory/extract"
+	guess "github.com/llmemory/llmemory/internal/charset"
 )
 
 // leaf returns the text of a part that is one.
@@ -35,6 +36,11 @@ func (m *message) leaf(p *part) (content, error) {
 		charset = metaCharset(raw)
 	}
 	text, note := toUTF8(raw, charset)
+	if note != "" && nameless(charset) {
+		if r, err := guess.Decode(raw, ""); err == nil && r.Guessed {
+			text, note = r.Text, "text in an unnamed charset, read as "+r.Charset+", which is a guess"
+		}
+	}
 	if note != "" {
 		m.warn(note)
 	}

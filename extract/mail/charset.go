@@ -16,6 +16,19 @@ import (
 	"golang.org/x/text/encoding/unicode"
 )
 
+// nameless reports whether what bytes are said to be in tells nothing.
+func nameless(charset string) bool {
+	name := cleanCharset(charset)
+	return name == "" || undeclared[name] || charsetOf(name) == nil
+}
+
+// cleanCharset is the name of a charset as it is looked up.
+func cleanCharset(charset string) string {
+	name := strings.ToLower(strings.Trim(strings.TrimSpace(charset), `"'`))
+	name, _, _ = strings.Cut(name, " ")
+	return name
+}
+
 // toUTF8 decodes bytes of the charset that they are said to be in; "" says nothing. It never fails. The note tells what a person
 // should know, or is empty.
 //
@@ -23,8 +36,7 @@ import (
 // charset of single bytes by the name of UTF-8 or of ASCII. Bytes of the one are hardly ever valid as the other, so the bytes
 // decide.
 func toUTF8(b []byte, charset string) (text, note string) {
-	name := strings.ToLower(strings.Trim(strings.TrimSpace(charset), `"'`))
-	name, _, _ = strings.Cut(name, " ")
+	name := cleanCharset(charset)
 	if name == "utf-7" || name == "unicode-1-1-utf-7" || name == "x-unicode-2-0-utf-7" {
 		return utf7(b), ""
 	}

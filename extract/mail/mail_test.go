@@ -98,6 +98,10 @@ func TestMessages(t *testing.T) {
 		{"Shift JIS", plainHead + "Content-Type: text/plain; charset=Shift_JIS\n\n\x82\xa0\x82\xa2\n", text("あい\n")},
 		{"Korean by an old name", plainHead + "Content-Type: text/plain; charset=\"ks_c_5601-1987\"\n\n\xc7\xd1\xb1\xdb\n", text("한글\n")},
 		{"ISO 2022 JP without a name", plainHead + "\n\x1b$B$\"$$\x1b(B\n", text("あい\n")},
+		{"an unnamed charset", plainHead + "Content-Type: text/plain; charset=unknown-8bit\n\n\xf0\xcf\xd3\xd9\xcc\xcb\xc1 \xd0\xd2\xc9\xdb\xcc\xc1 \xd3\xc5\xc7\xcf\xc4\xce\xd1 \xd5\xd4\xd2\xcf\xcd, \xd7\xcf\xc4\xc9\xd4\xc5\xcc\xd8 \xcf\xd3\xd4\xc1\xd7\xc9\xcc \xc5\xa3 \xd3\xcf\xd3\xc5\xc4\xd1\xcd.\n", with(func(g *got) {
+			g.Content = body("Посылка пришла сегодня утром, водитель оставил её соседям.\n")
+			g.Warnings = []string{"text in an unnamed charset, read as koi8-u, which is a guess"}
+		})},
 		{"UTF-7", plainHead + "Content-Type: text/plain; charset=utf-7\n\nGr+APwA3w-e 1 +- 1\n", text("Grüße 1 + 1\n")},
 		{"HTML alone", plainHead + "Content-Type: text/html\n\n<html><head><title>no</title><style>p{}</style></head><body><p>It came&nbsp;<b>today</b> &amp; is fine.<br>Ana</p><blockquote type=cite><p>Did it arrive?</p></blockquote><ul><li>one<li>two</ul></body></html>",
 			text("It came today & is fine.\nAna\n\n> Did it arrive?\n\n- one\n- two\n")},
