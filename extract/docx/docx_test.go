@@ -79,16 +79,20 @@ const stylesPart = head + `<w:styles` + spaces + `><w:docDefaults><w:rPrDefault>
 <w:style w:type="paragraph" w:styleId="Outlined"><w:name w:val="Outlined"/><w:pPr><w:outlineLvl w:val="2"/></w:pPr></w:style>
 <w:style w:type="paragraph" w:styleId="Loop"><w:name w:val="Loop"/><w:basedOn w:val="Loop2"/></w:style>
 <w:style w:type="paragraph" w:styleId="Loop2"><w:name w:val="Loop2"/><w:basedOn w:val="Loop"/></w:style>
+<w:style w:type="paragraph" w:styleId="Author"><w:name w:val="Author"/><w:basedOn w:val="Titel"/></w:style>
+<w:style w:type="paragraph" w:styleId="Code"><w:name w:val="Source Code"/></w:style>
 <w:style w:type="paragraph" w:styleId="TOC1"><w:name w:val="toc 1"/></w:style></w:styles>`
 
 var numberingPart = head + `<w:numbering` + spaces + `>
 <w:abstractNum w:abstractNumId="0">` + lvl("0", "decimal", "%1.") + lvl("1", "lowerLetter", "(%2)") + lvl("2", "lowerRoman", "%1.%2.%3") + `</w:abstractNum>
 <w:abstractNum w:abstractNumId="1">` + lvl("0", "bullet", "") + lvl("1", "bullet", "o") + `</w:abstractNum>
+<w:abstractNum w:abstractNumId="3">` + lvl("0", "bullet", " ") + `</w:abstractNum><w:num w:numId="5"><w:abstractNumId w:val="3"/></w:num>
 <w:abstractNum w:abstractNumId="2">` + lvl("0", "decimal", "%1") + lvl("1", "decimal", "%1.%2") + `</w:abstractNum>
 <w:num w:numId="1"><w:abstractNumId w:val="0"/></w:num><w:num w:numId="2"><w:abstractNumId w:val="1"/></w:num><w:num w:numId="3"><w:abstractNumId w:val="2"/></w:num>
 <w:num w:numId="4"><w:abstractNumId w:val="0"/><w:lvlOverride w:ilvl="0"><w:startOverride w:val="5"/></w:lvlOverride></w:num></w:numbering>`
 
 var body = styled("Titel", "Tides — a report") +
+	styled("Author", "Ada Moor") +
 	`<w:sdt><w:sdtPr><w:docPartObj><w:docPartGallery w:val="Table of Contents"/></w:docPartObj></w:sdtPr><w:sdtContent>` + p("Why 3") + `</w:sdtContent></w:sdt>` +
 	styled("TOC1", "How 7") +
 	styled("berschrift1", "Why") +
@@ -98,7 +102,7 @@ var body = styled("Titel", "Tides — a report") +
 	`<w:p><w:r><w:fldChar w:fldCharType="begin"/></w:r><w:r><w:instrText> HYPERLINK "https://example.org/b" </w:instrText></w:r><w:r><w:fldChar w:fldCharType="separate"/></w:r><w:r><w:t>By field</w:t></w:r><w:r><w:fldChar w:fldCharType="end"/></w:r><w:r><w:t xml:space="preserve"> on page </w:t></w:r><w:fldSimple w:instr=" PAGE "><w:r><w:t>9</w:t></w:r></w:fldSimple></w:p>` +
 	styled("berschrift2", "Numbers") +
 	listed("1", "0", "first") + listed("1", "1", "inner") + listed("1", "1", "inner too") + listed("1", "2", "deep") + listed("1", "0", "second") + listed("4", "0", "fifth") +
-	p("Between") + listed("2", "0", "bullet") + listed("2", "1", "smaller") + listed("0", "0", "no item") +
+	p("Between") + listed("2", "0", "bullet") + listed("2", "1", "smaller") + listed("5", "0", "goes on") + styled("Code", "if tide {") + styled("Code", "}") + listed("0", "0", "no item") +
 	styled("berschrift2", "Changes") +
 	`<w:p><w:ins><w:r><w:t xml:space="preserve">Added </w:t></w:r></w:ins><w:del><w:r><w:delText>removed </w:delText></w:r></w:del><w:r><w:t>kept</w:t></w:r><w:moveFrom><w:r><w:t>moved</w:t></w:r></w:moveFrom></w:p>` +
 	`<w:p><w:pPr><w:rPr><w:del/></w:rPr></w:pPr><w:r><w:t xml:space="preserve">One </w:t></w:r></w:p>` + p("sentence.") +
@@ -134,6 +138,8 @@ const want = `North Sea
 
 # Tides — a report
 
+Ada Moor
+
 # 1 Why
 
 The tide comes in twice[^1] a day, see [the almanac](https://example.org/almanac) or below[^c1].
@@ -157,6 +163,10 @@ Between
 
 - bullet
   - smaller
+
+    goes on
+
+` + "```\nif tide {\n}\n```" + `
 
 no item
 

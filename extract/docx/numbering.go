@@ -162,6 +162,8 @@ func (n *numbering) next(id string, depth int, styles map[string]*style) string 
 	}
 	l := at(depth)
 	switch {
+	case l.format == "bullet" && l.text != "" && strings.Trim(l.text, " \u00a0") == "": // goes on without a mark
+		return ""
 	case !l.given || l.format == "bullet":
 		return "-"
 	case l.format == "none" && strings.Trim(l.text, " ") == "":

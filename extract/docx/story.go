@@ -15,6 +15,7 @@ type story struct {
 	targets map[string]string // of links, by relationship
 	out     mdtext.Blocks
 	carry   string // of a paragraph whose end was deleted
+	code    []string
 }
 
 // inside is a story within this one.
@@ -29,8 +30,20 @@ func (s *story) blocks(r *xmlwalk.Reader) error {
 	return err
 }
 
-// rest writes what is left of a paragraph whose end was deleted and that no other one follows.
+// codeStyles are the names of styles of program text.
+var codeStyles = map[string]bool{"source code": true, "html preformatted": true, "code": true, "code block": true, "preformatted text": true, "verbatim": true}
+
+// endCode writes the lines of program text read so far.
+func (s *story) endCode() {
+	if len(s.code) > 0 {
+		s.out.Code("", strings.Join(s.code, "\n"))
+		s.code = nil
+	}
+}
+
+// rest writes what is left: lines of program text, and of a paragraph whose end was deleted and that no other one follows.
 func (s *story) rest() {
+	s.endCode()
 	if s.carry != "" {
 		s.out.Paragraph(s.carry)
 		s.carry = ""
@@ -149,7 +162,7 @@ func (p *paragraph) properties(r *xmlwalk.Reader) error {
 
 // end writes the paragraph.
 func (p *paragraph) end() {
-	outline, num, level, named, toc := p.outline, p.num, p.level, 0, false
+	outline, num, level, named, toc, code := p.outline, p.num, p.level, 0, false, false
 	p.inherited(p.style, func(s *style) bool {
 		if outline < 0 {
 			outline = s.outline
@@ -164,8 +177,10 @@ func (p *paragraph) end() {
 		switch {
 		case ok && named == 0:
 			named = atoi(rest, 0)
-		case s.name == "title" && named == 0:
+		case s.name == "title" && s == p.styles[p.style]: // what is based on it, such as the author's line, is no title
 			named = 1
+		case codeStyles[s.name]:
+			code = true
 		case strings.HasPrefix(s.name, "toc ") && s.name != "toc heading":
 			toc = true
 		}
@@ -179,6 +194,12 @@ func (p *paragraph) end() {
 	if num != "" && num != "0" && text != "" {
 		mark = p.numbering.next(num, max(0, level), p.styles)
 	}
+	if code && outline < 0 {
+		p.code = append(p.code, strings.TrimRight(string(p.text), " \n"))
+		text = ""
+	} else {
+		p.endCode()
+	}
 	switch {
 	case text == "" || toc:
 	case outline >= 0 && outline < 9:
@@ -188,6 +209,8 @@ func (p *paragraph) end() {
 		p.out.Heading(outline+1, text)
 	case num != "" && num != "0" && mark != "":
 		p.out.Item(max(0, level), mark, text)
+	case num != "" && num != "0":
+		p.out.Continue(text)
 	default:
 		p.out.Paragraph(text)
 	}

@@ -36,6 +36,7 @@ See <a href="#notes">below</a>, <a href="/local">here</a>.</p>
 <tr><td rowspan="2">Dover<td>low<td>0.8<tr><td>high<td>6.7 <table><tr><td>spring<td>6.9</table></tr>
 <tr><td>Hull<td>a|b<td></tr></table>
 <p>Force<sup><a href="#f">2</a></sup> is 10<sup>6</sup> N<sup>[1]</sup><a href="#g" role="doc-noteref"><sup>3</sup></a>, H<sub>2</sub>O, E = mc<sup>2</sup>.</p>
+<p>So <math><mi>x</mi><mo>=</mo><mfrac><mrow><mo>-</mo><mi>b</mi></mrow><msqrt><msup><mi>a</mi><mn>2</mn></msup></msqrt></mfrac><annotation encoding="application/x-tex">\frac</annotation></math> it is.</p>
 <dl><dt>Neap</dt><dd>the small one</dd><dt>Spring</dt><dd>the large one</dd></dl>
 <pre><code class="language-go">func tide() int {
 	return 1 // &lt;moon&gt;
@@ -72,6 +73,8 @@ Heights
 | Hull | a\|b |
 
 Force[2] is 10^6 N[1][3], H2O, E = mc^2.
+
+So x=(-b)/(√(a^2)) it is.
 
 Neap
 

@@ -80,6 +80,7 @@ type style struct {
 	outline int    // 0 for none
 	list    string // the list style that paragraphs of the style have
 	hidden  bool
+	high    bool // superscript
 }
 
 // document is what is known of a document while it is read.
@@ -277,6 +278,7 @@ func (d *document) readStyle(r *xmlwalk.Reader) error {
 			return r.Each(func(e xmlwalk.Element) error {
 				if e.Tag == "style:text-properties" {
 					s.hidden = e.Get("text:display") == "none"
+					s.high = strings.HasPrefix(e.Get("style:text-position"), "super")
 				}
 				return nil
 			})

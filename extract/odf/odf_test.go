@@ -31,6 +31,7 @@ func document(t testing.TB, kind, styles, body string, members ...string) []byte
 }
 
 const styles = `<style:style style:name="P1" style:family="paragraph" style:parent-style-name="Title"/><style:style style:name="P2" style:family="paragraph" style:parent-style-name="P2"/>
+<style:style style:name="P3" style:family="paragraph" style:parent-style-name="Preformatted_20_Text"/><style:style style:name="T2" style:family="text"><style:text-properties style:text-position="super 58%"/></style:style>
 <style:style style:name="T1" style:family="text"><style:text-properties text:display="none"/></style:style>
 <text:list-style style:name="L1"><text:list-level-style-number text:level="1" style:num-format="1" style:num-suffix="."/><text:list-level-style-number text:level="2" style:num-format="a" style:num-prefix="(" style:num-suffix=")"/></text:list-style>
 <text:list-style style:name="L2"><text:list-level-style-bullet text:level="1" text:bullet-char="•"/></text:list-style>`
@@ -52,6 +53,7 @@ const body = `<text:tracked-changes><text:changed-region><text:deletion><text:p>
 <table:table-row><table:table-cell table:number-rows-spanned="2"><text:p>Dover</text:p></table:table-cell><table:table-cell><text:p>low</text:p><text:p>water</text:p></table:table-cell><table:table-cell><text:p>0.8</text:p></table:table-cell></table:table-row>
 <table:table-row><table:covered-table-cell/><table:table-cell><text:p>high</text:p></table:table-cell><table:table-cell><table:table><table:table-row><table:table-cell><text:p>spring</text:p></table:table-cell><table:table-cell><text:p>6.9</text:p></table:table-cell></table:table-row></table:table></table:table-cell></table:table-row></table:table>
 <text:section><text:p>Box <draw:frame><draw:text-box><text:p>In the box</text:p></draw:text-box></draw:frame><draw:frame><draw:image xlink:href="a.png"/><svg:desc>A chart</svg:desc></draw:frame><draw:frame><draw:object xlink:href="./Object 1"/></draw:frame></text:p></text:section>
+<text:p text:style-name="P3">if tide {</text:p><text:p text:style-name="P3"><text:s text:c="2"/>rise()</text:p><text:p>10<text:span text:style-name="T2">6</text:span></text:p>
 <text:p>שלום עולם, הגאות באה</text:p>
 <text:p>潮の満ち引きは月の<text:ruby><text:ruby-base>引力</text:ruby-base><text:ruby-text>いんりょく</text:ruby-text></text:ruby>😀</text:p>`
 
@@ -59,7 +61,7 @@ var parts = []string{
 	"styles.xml", `<office:document-styles` + spaces + `><office:styles><style:default-style style:family="paragraph"><style:text-properties fo:language="en"/></style:default-style><text:outline-style><text:outline-level-style text:level="1" style:num-format="1"/><text:outline-level-style text:level="2" style:num-format="1" text:display-levels="2"/></text:outline-style></office:styles>` +
 		`<office:master-styles><style:master-page><style:header><text:p>North Sea</text:p></style:header><style:header-left><text:p>North Sea</text:p></style:header-left><style:footer><text:p>Confidential</text:p></style:footer></style:master-page></office:master-styles></office:document-styles>`,
 	"meta.xml", `<office:document-meta` + spaces + `><office:meta><dc:title>Tides</dc:title><meta:initial-creator>Ada Moor</meta:initial-creator><dc:date>2024-05-06T07:08:09</dc:date></office:meta></office:document-meta>`,
-	"Object 1/content.xml", `<math xmlns="http://www.w3.org/1998/Math/MathML"><semantics><mrow><mi>a</mi></mrow><annotation encoding="StarMath 5.0">a over b</annotation></semantics></math>`,
+	"Object 1/content.xml", `<math xmlns="http://www.w3.org/1998/Math/MathML"><semantics><mfrac><mi>a</mi><mrow><mn>2</mn><mi>b</mi></mrow></mfrac><annotation encoding="StarMath 5.0">a over 2b</annotation></semantics></math>`,
 }
 
 const want = `North Sea
@@ -99,9 +101,13 @@ Between
 | Dover | low water | 0.8 |
 | | high | spring, 6.9 |
 
-Box A charta over b
+Box A charta/2b
 
 In the box
+
+` + "```\nif tide {\n  rise()\n```" + `
+
+10^6
 
 שלום עולם, הגאות באה
 

@@ -191,6 +191,11 @@ func (s *slide) Paragraph(text string) {
 	}
 }
 
+// Code keeps program text.
+func (s *slide) Code(language, text string) {
+	s.blocks = append(s.blocks, func(w mdtext.Blocks) { w.Code(language, text) })
+}
+
 // Table keeps a table.
 func (s *slide) Table(t *mdtext.Table) {
 	s.blocks = append(s.blocks, func(w mdtext.Blocks) { w.Table(t) })

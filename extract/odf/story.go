@@ -5,6 +5,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/llmemory/llmemory/internal/htmltext"
 	"github.com/llmemory/llmemory/internal/mdtext"
 	"github.com/llmemory/llmemory/internal/xmlwalk"
 )
@@ -12,15 +13,42 @@ import (
 // story is a text of its own: the body, a note, a cell, a slide.
 type story struct {
 	*document
-	out mdtext.Blocks
+	out  mdtext.Blocks
+	code []string // lines of program text
 }
 
 // blocks reads paragraphs, lists and tables.
 func (s *story) blocks(r *xmlwalk.Reader) error {
-	return r.Each(func(e xmlwalk.Element) error { return s.block(r, e) })
+	err := r.Each(func(e xmlwalk.Element) error { return s.block(r, e) })
+	s.endCode()
+	return err
+}
+
+// isCode tells whether a paragraph is a line of program text.
+func (s *story) isCode(e xmlwalk.Element) bool {
+	code := false
+	s.inherited(e.Get("text:style-name"), func(name string, _ *style) bool {
+		code = name == "Preformatted_20_Text" || name == "Source_20_Code"
+		return code
+	})
+	return code
+}
+
+// endCode writes the lines of program text read so far.
+func (s *story) endCode() {
+	if len(s.code) > 0 {
+		s.out.Code("", strings.Join(s.code, "\n"))
+		s.code = nil
+	}
 }
 
 func (s *story) block(r *xmlwalk.Reader, e xmlwalk.Element) error {
+	if e.Tag == "text:p" && s.isCode(e) {
+		p, err := s.read(r)
+		s.code = append(s.code, strings.TrimRight(string(p.text), " \n"))
+		return err
+	}
+	s.endCode()
 	switch e.Tag {
 	case "text:h", "text:p":
 		p, err := s.read(r)
@@ -180,14 +208,21 @@ func (p *paragraph) inline(r *xmlwalk.Reader, e xmlwalk.Element) error {
 	case "text:page-number", "text:page-count", "text:tracked-changes", "text:hidden-text", "text:note-ref", "office:event-listeners", "presentation:date-time",
 		"text:bookmark-ref-page", "text:meta-field-page", "text:soft-page-break":
 	case "text:span":
-		hidden := false
+		hidden, high := false, false
 		p.inherited(e.Get("text:style-name"), func(_ string, s *style) bool {
-			hidden = s != nil && s.hidden
+			hidden, high = hidden || s != nil && s.hidden, high || s != nil && s.high
 			return hidden
 		})
-		if !hidden {
-			return p.nodes(r)
+		if hidden {
+			return nil
 		}
+		start := len(p.text)
+		err := p.nodes(r)
+		if high {
+			s := mdtext.Superscript(string(p.text[max(0, start-8):start]), string(p.text[start:]))
+			p.text = append(p.text[:start], s...)
+		}
+		return err
 	case "draw:frame", "draw:g", "draw:custom-shape", "draw:rect", "draw:ellipse", "draw:a":
 		return p.drawing(r)
 	default:
@@ -284,29 +319,21 @@ func (p *paragraph) drawing(r *xmlwalk.Reader) error {
 	return r.Each(each)
 }
 
-// formula returns the formula of an object within the document, as it was typed; "" if it is another kind of object.
+// formula returns the formula that an object within the document is, "" if it is another kind of object.
 func (d *document) formula(href string) (string, error) {
 	name := strings.TrimPrefix(href, "./")
 	if name == "" || strings.Contains(name, ":") {
 		return "", nil
 	}
-	var out string
-	err := d.walk(name+"/content.xml", func(r *xmlwalk.Reader, root xmlwalk.Element) error {
-		if root.Tag != "math:math" {
-			return nil
-		}
-		var each func(e xmlwalk.Element) error
-		each = func(e xmlwalk.Element) error {
-			if e.Tag == "math:annotation" {
-				s, err := r.Text(1 << 16)
-				out = mdtext.OneLine(s)
-				return err
-			}
-			return r.Each(each)
-		}
-		return r.Each(each)
-	})
-	return out, err
+	file := d.zip.File(name + "/content.xml")
+	if file == nil || file.Size > 1<<20 {
+		return "", nil
+	}
+	raw, err := file.ReadAll()
+	if err != nil {
+		return "", err
+	}
+	return htmltext.Formula(strings.ToValidUTF8(string(raw), "")), nil
 }
 
 // rows reads the rows of a table within a text.

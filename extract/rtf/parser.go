@@ -46,6 +46,7 @@ type state struct {
 	font        int
 	hidden      bool
 	deleted     bool
+	super       bool
 	lang        int
 	sheet       int // the style of the style sheet that is being read
 	para        paragraph
@@ -63,6 +64,8 @@ type story struct {
 // paragraph are the properties of one.
 type paragraph struct {
 	style, outline, list, level int
+	left                        int  // its indent in twentieths of a point
+	hanging                     bool // its first line begins left of the others
 	table                       bool
 	nest                        int
 }
@@ -294,6 +297,10 @@ func (p *parser) put(s string) {
 			return
 		}
 		p.langs[p.lang] += len(s)
+		if p.super {
+			t := p.story.text
+			s = mdtext.Superscript(string(t[max(0, len(t)-8):]), s)
+		}
 		p.story.text = append(p.story.text, s...)
 	case styles:
 		if st := p.styles[p.sheet]; st != nil && len(st.name) < 200 {
@@ -369,8 +376,12 @@ func (p *parser) word(fresh bool) {
 		p.hidden = on
 	case "deleted":
 		p.deleted = on
+	case "super":
+		p.super = on
+	case "nosupersub", "sub":
+		p.super = false
 	case "plain":
-		p.hidden, p.deleted, p.lang = false, false, p.deflang
+		p.hidden, p.deleted, p.super, p.lang = false, false, false, p.deflang
 	case "lang":
 		p.lang = n
 	case "deflang":
@@ -397,6 +408,10 @@ func (p *parser) word(fresh bool) {
 		p.para.list = n
 	case "ilvl":
 		p.para.level = n
+	case "li":
+		p.para.left = n
+	case "fi":
+		p.para.hanging = n < 0
 	case "intbl":
 		p.para.table = on
 	case "itap":
@@ -521,6 +536,7 @@ func (p *parser) begin(w string, star bool) {
 
 // tell begins a story in the group at hand.
 func (p *parser) tell(kind, label string) {
+	p.super = false
 	p.story, p.owner = &story{kind: kind, label: label}, true
 	p.dest, p.hidden, p.field = body, false, nil
 	p.para = paragraph{outline: -1}
@@ -675,6 +691,12 @@ func (p *parser) block(text, marked string) {
 	if text == "" {
 		return
 	}
+	depth := p.para.level
+	if marked == "" && p.para.hanging && p.para.list == 0 { // a list by its looks: a mark and a tab before a hanging paragraph
+		if before, after, ok := strings.Cut(text, "\t"); ok && isMark(before) {
+			marked, text, depth = before, after, max(0, p.para.left/360-1)
+		}
+	}
 	text = spaces(text)
 	level := p.outline()
 	switch {
@@ -687,7 +709,7 @@ func (p *parser) block(text, marked string) {
 		if !isLabel(marked) {
 			marked = "-"
 		}
-		p.w.Item(p.para.level, marked, text)
+		p.w.Item(depth, marked, text)
 	default:
 		p.w.Paragraph(text)
 	}
@@ -695,6 +717,15 @@ func (p *parser) block(text, marked string) {
 
 // spaces makes spaces of tabs.
 func spaces(s string) string { return strings.ReplaceAll(s, "\t", " ") }
+
+// isMark tells whether a word is the mark of an item: a bullet, or a number or letter with a full stop or a parenthesis.
+func isMark(s string) bool {
+	if strings.Contains("•·–-*◦▪o", s) {
+		return s != ""
+	}
+	core := strings.Trim(s, ".()")
+	return core != s && len(core) > 0 && len(core) <= 6 && !strings.ContainsAny(core, " ")
+}
 
 // isLabel tells a number of a list from a bullet.
 func isLabel(mark string) bool {

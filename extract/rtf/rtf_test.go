@@ -51,6 +51,7 @@ var doc = `{\rtf1\ansi\ansicpg1252\uc1\deff0\deflang1033{\fonttbl{\f0\fswiss\fch
 \trowd\cellx100\cellx200\pard\intbl Place\cell Metres\cell\row
 \trowd\cellx100\cellx200\pard\intbl Dover\par Kent\cell \pard\intbl\itap2 low\nestcell 0.8\nestcell{\*\nesttableprops\trowd\nestrow}{\nonesttables\par}\pard\intbl\itap1 and more\cell\row
 \trowd\pard\intbl Hull\cell\cell\row
+\pard\fi-360\li360 \'95\tab by looks\par\fi-360\li720 a)\tab deeper\par\pard 10{\super 6} N\par
 \pard After it{\shp{\*\shpinst{\sp{\sn shapeType}{\sv 202}}{\shptxt\pard A box\par}}{\shprslt\pard A box\par}} all.\par
 {\upr{ansi only}{\*\ud{really ` + letters("unicode — ✓") + `}}}\par}`
 
@@ -82,6 +83,11 @@ next line
 | --- | --- |
 | Dover Kent | low, 0.8 and more |
 | Hull |
+
+- by looks
+  - a) deeper
+
+10^6 N
 
 After it all.
 

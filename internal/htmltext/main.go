@@ -179,7 +179,7 @@ func (p *page) count(n *html.Node) int {
 			continue
 		}
 		size += p.count(c)
-		if c.Type == html.ElementNode && inline[n.DataAtom] && (p.holds[c] || !inline[c.DataAtom] && !dropped[c.DataAtom]) {
+		if c.Type == html.ElementNode && within(n) && (p.holds[c] || !within(c) && !dropped[c.DataAtom]) {
 			p.holds[n] = true
 		}
 	}

@@ -117,6 +117,9 @@ var inline = map[atom.Atom]bool{
 	atom.Sup: true, atom.Time: true, atom.Tt: true, atom.U: true, atom.Var: true, atom.Wbr: true, atom.Br: true, atom.Input: true, atom.Link: true, atom.Meta: true,
 }
 
+// within tells whether an element stands within a line.
+func within(n *html.Node) bool { return inline[n.DataAtom] || n.Namespace == "math" }
+
 type converter struct {
 	page
 	w    *mdtext.Writer
@@ -170,7 +173,7 @@ func (c *converter) node(n *html.Node) {
 	case n.Type == html.TextNode:
 		text(&c.line, n.Data)
 	case n.Type != html.ElementNode || dropped[n.DataAtom]:
-	case !inline[n.DataAtom]:
+	case !within(n):
 		c.flush()
 		c.block(n)
 		c.flush()
@@ -247,7 +250,7 @@ func (c *converter) pre(n *html.Node) {
 		if m == nil {
 			continue
 		}
-		for name := range strings.FieldsSeq(attr(m, "class")) {
+		for name := range strings.FieldsSeq(strings.Replace(attr(m, "class"), "sourceCode ", "lang-", 1)) {
 			for _, prefix := range []string{"language-", "lang-", "highlight-source-", "brush:"} {
 				if l, ok := strings.CutPrefix(name, prefix); ok && language == "" {
 					language = l
@@ -319,6 +322,9 @@ func (c *converter) inline(b *strings.Builder, n *html.Node) {
 		var inner strings.Builder
 		c.inlines(&inner, n)
 		s := squeeze(inner.String())
+		if attr(n, "role") == "doc-backlink" {
+			return
+		}
 		if strings.Contains(attr(n, "epub:type"), "noteref") || attr(n, "role") == "doc-noteref" {
 			b.WriteString(noteMark(s))
 			return
@@ -357,17 +363,8 @@ func (c *converter) inline(b *strings.Builder, n *html.Node) {
 		}
 	case atom.Rp:
 	case atom.Math:
-		if s := attr(n, "alttext"); s != "" {
-			text(b, s)
-		} else if a := find(n, func(n *html.Node) bool { return n.Data == "annotation" && attr(n, "encoding") == "application/x-tex" }); a != nil {
-			text(b, plain(a))
-		} else {
-			c.inlines(b, n)
-		}
+		text(b, formula(n))
 	default:
-		if n.Data == "annotation" || n.Data == "annotation-xml" {
-			return
-		}
 		c.inlines(b, n)
 	}
 }
@@ -393,7 +390,7 @@ func (c *converter) inlines(b *strings.Builder, n *html.Node) {
 		case child.Type == html.TextNode:
 			text(b, child.Data)
 		case child.Type != html.ElementNode || c.out[child]:
-		case inline[child.DataAtom]:
+		case within(child):
 			c.inline(b, child)
 		case dropped[child.DataAtom]:
 		case child.DataAtom == atom.Table:

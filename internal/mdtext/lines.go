@@ -11,6 +11,7 @@ type Blocks interface {
 	Item(depth int, mark, text string)
 	Continue(text string)
 	Paragraph(text string)
+	Code(language, text string)
 	Table(t *Table)
 }
 
@@ -31,6 +32,9 @@ func (l *Lines) Paragraph(text string) { l.add(text) }
 
 // Continue implements [Blocks].
 func (l *Lines) Continue(text string) { l.add(text) }
+
+// Code implements [Blocks].
+func (l *Lines) Code(_, text string) { l.add(text) }
 
 // Table implements [Blocks].
 func (l *Lines) Table(t *Table) { l.add(t.Inline()) }

@@ -2,8 +2,8 @@ package ooxml
 
 import (
 	"strings"
-	"unicode"
 
+	"github.com/llmemory/llmemory/internal/mdtext"
 	"github.com/llmemory/llmemory/internal/xmlwalk"
 )
 
@@ -24,7 +24,7 @@ func mathOf(r *xmlwalk.Reader, e xmlwalk.Element) (string, error) {
 	switch e.Tag {
 	case "m:t", "w:t":
 		s, err := r.Text(1 << 16)
-		return invisible.Replace(s), err
+		return mdtext.Visible(s), err
 	case "m:f", "m:sSup", "m:sSub", "m:sSubSup", "m:sPre", "m:rad", "m:nary", "m:d", "m:func", "m:limLow", "m:limUpp", "m:acc", "m:eqArr":
 	case "m:m":
 		return matrix(r)
@@ -52,7 +52,7 @@ func mathOf(r *xmlwalk.Reader, e xmlwalk.Element) (string, error) {
 		return err
 	})
 	base := part["m:e"]
-	sub, sup := script("_", part["m:sub"]), script("^", part["m:sup"])
+	sub, sup := mdtext.Script("_", part["m:sub"]), mdtext.Script("^", part["m:sup"])
 	sign := func(tag, def string) string {
 		switch v, ok := property[tag]; {
 		case !ok:
@@ -68,13 +68,13 @@ func mathOf(r *xmlwalk.Reader, e xmlwalk.Element) (string, error) {
 		if property["m:type"] == "noBar" {
 			return "(" + part["m:num"] + " ¦ " + part["m:den"] + ")", err
 		}
-		return group(part["m:num"]) + "/" + group(part["m:den"]), err
+		return mdtext.Fraction(part["m:num"], part["m:den"]), err
 	case "m:sSup", "m:sSub", "m:sSubSup":
-		return group(base) + sub + sup, err
+		return mdtext.Group(base) + sub + sup, err
 	case "m:sPre":
-		return sub + sup + group(base), err
+		return sub + sup + mdtext.Group(base), err
 	case "m:rad":
-		return script("^", part["m:deg"]) + "√(" + base + ")", err
+		return mdtext.Root(part["m:deg"], base), err
 	case "m:nary":
 		return sign("m:chr", "∫") + sub + sup + " " + base, err
 	case "m:d":
@@ -82,9 +82,9 @@ func mathOf(r *xmlwalk.Reader, e xmlwalk.Element) (string, error) {
 	case "m:func":
 		return strings.TrimSpace(part["m:fName"]) + " " + base, err
 	case "m:limLow":
-		return base + script("_", part["m:lim"]), err
+		return base + mdtext.Script("_", part["m:lim"]), err
 	case "m:limUpp":
-		return base + script("^", part["m:lim"]), err
+		return base + mdtext.Script("^", part["m:lim"]), err
 	case "m:acc":
 		if len([]rune(base)) == 1 {
 			return base + sign("m:chr", "\u0302"), err
@@ -93,31 +93,6 @@ func mathOf(r *xmlwalk.Reader, e xmlwalk.Element) (string, error) {
 	default: // m:eqArr
 		return strings.Join(parts, "; "), err
 	}
-}
-
-// invisible are operators that are meant but not seen: that a function is applied, that factors are multiplied.
-var invisible = strings.NewReplacer("\u2061", " ", "\u2062", "", "\u2063", "", "\u2064", "")
-
-// script returns a script with its sign, "" for none.
-func script(sign, s string) string {
-	if s = strings.TrimSpace(s); s == "" {
-		return ""
-	}
-	return sign + group(s)
-}
-
-// group sets what is more than a word, a number or a group in parentheses.
-func group(s string) string {
-	s = strings.TrimSpace(s)
-	if strings.IndexFunc(s, func(r rune) bool {
-		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !unicode.IsMark(r) && r != '.'
-	}) < 0 {
-		return s
-	}
-	if strings.HasPrefix(s, "(") && strings.IndexByte(s, ')') == len(s)-1 {
-		return s
-	}
-	return "(" + s + ")"
 }
 
 func matrix(r *xmlwalk.Reader) (string, error) {
