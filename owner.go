@@ -252,12 +252,16 @@ func (o *Owner) DeleteWhere(ctx context.Context, where Where) (Deleted, error) {
 	return o.delete(ctx, EditParams{Where: &where})
 }
 
-// DeleteAll removes every document of the owner, in one transaction.
+// DeleteAll removes every document of the owner, in one transaction, and then the ledger of its runs.
 func (o *Owner) DeleteAll(ctx context.Context) (Deleted, error) {
 	if err := o.check(); err != nil {
 		return Deleted{}, err
 	}
-	return o.delete(ctx, EditParams{Where: &Where{}})
+	deleted, err := o.delete(ctx, EditParams{Where: &Where{}})
+	if err == nil {
+		_, err = o.memory.store.ForgetRuns(ctx, ForgetRunsParams{Owner: o.id})
+	}
+	return deleted, err
 }
 
 func (o *Owner) delete(ctx context.Context, p EditParams) (Deleted, error) {

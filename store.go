@@ -43,6 +43,8 @@ type Store interface {
 	Owners(ctx context.Context, p OwnersParams) ([]string, error)
 	// Vectors: generations, the queue, the vectors.
 	Vectors
+	// Ledger: runs and what became of their files.
+	Ledger
 	// Info describes the store for people: engine, versions, where the tables are.
 	Info(ctx context.Context) (*Info, error)
 	// Close releases what the store opened itself, never what it was given. Later calls fail with ErrClosed; closing twice is
