@@ -737,6 +737,14 @@ func (p *prepared) parentRecords(owner string) []ChunkRecord {
 // addPrepared stores prepared documents of distinct identities in one transaction and fills in their results. If the
 // transaction fails for a reason that one document may have caused, they are tried one by one.
 func (o *Owner) addPrepared(ctx context.Context, batch []*prepared, results []Added) {
+	if o.dry {
+		for i, p := range batch {
+			if results[i] = p.result; !p.settled() {
+				results[i] = o.previewOne(ctx, p)
+			}
+		}
+		return
+	}
 	err := o.addBatch(ctx, batch, results)
 	if err == nil {
 		return

@@ -149,6 +149,8 @@ type Added struct {
 	RemovedNULs int
 	// UnsearchableWords counts words too long to be indexed (over 128 bytes): they are stored but text search cannot find them.
 	UnsearchableWords int
+	// Tokens are those of the leaves that would be embedded, as the embedder counts them. Only Preview sets it.
+	Tokens int
 	// Parts are the outcomes of what lies within the document's source, in order, each with its own Err. A part that fails never stops
 	// the others, nor the document. There are none if the document is unchanged.
 	Parts []Added

@@ -184,6 +184,7 @@ func (m *Memory) Owner(id string) *Owner { return &Owner{memory: m, id: id} }
 type Owner struct {
 	memory *Memory
 	id     string
+	dry    bool // documents are prepared and not stored
 }
 
 // Fresh returns the same owner, whose reads and searches see everything that was committed before they began. Without read replicas

@@ -26,7 +26,8 @@ archives. Adding again updates: what did not change is left alone, unread.
 
 In folders hidden files, symbolic links and what holds no text are skipped, and
 standard error says so. A file that cannot be read is reported, and the others
-are added; the exit code is then 4. Attachments and members of archives become
+are added; the exit code is then 4. "llmemory runs" lists what became of every file
+of every run. Attachments and members of archives become
 documents of their own, each with an outcome of its own.
 
 A document is known by its owner, origin and key. The key of a file is its path
@@ -36,10 +37,15 @@ is named itself is its base name. Files of one call whose keys would be alike
 get their absolute paths as keys, and standard error says so. What comes from
 standard input has --key, else --name, else a hash of its content as key.
 
+With --prune, documents that came from a named folder and whose file has gone are
+deleted: those that the ledger knows to be from that folder and origin, and only
+after the whole folder was read. With --dry-run nothing is stored, and the outcomes
+are what they would be, with what embedding would take.
+
 With --json each document is a line:
   {"path","document_id","status","chunks","chunks_reused","embedded","pending","error"}
-where status is created, updated, unchanged, failed or skipped. The last two have
-a "reason", too: unsupported, damaged, encrypted, no_text, too_large, timeout,
+where status is created, updated, unchanged, failed, skipped or removed. Those that
+failed or were skipped have a "reason", too: unsupported, damaged, encrypted, no_text, too_large, timeout,
 not_a_file, symlink, gone, denied, unreadable, invalid, conflict or unavailable.`
 
 func (a *app) addCommand() *cobra.Command {
@@ -70,6 +76,10 @@ const (
 type addition struct {
 	*app
 	owner    *llmemory.Owner
+	log      *llmemory.RunLog
+	outcomes map[string]llmemory.Status // of files and what lies within them, by absolute path
+	stored   map[string]bool            // documents that were seen
+	plan     plan
 	template llmemory.Document // what the flags say of every document
 	progress *progress
 	total    int
@@ -99,7 +109,8 @@ func (a *app) add(ctx context.Context, args []string) error {
 		return err
 	}
 	defer g.close()
-	n := &addition{app: a, template: template, total: len(g.files), progress: a.progress(), done: map[llmemory.Status]int{}}
+	n := &addition{app: a, template: template, total: len(g.files), progress: a.progress(), done: map[llmemory.Status]int{},
+		outcomes: map[string]llmemory.Status{}, stored: map[string]bool{}}
 	for i := range g.files {
 		n.far.total += float64(g.files[i].size)
 	}
@@ -108,9 +119,6 @@ func (a *app) add(ctx context.Context, args []string) error {
 	}
 	if (a.opts.key != "" || a.opts.name != "") && (n.total > 1 || len(g.files) == 1 && !g.files[0].named) {
 		return usagef("--key and --name go with a single document")
-	}
-	for _, s := range g.skipped {
-		n.skip(s.path, s.reason, s.why)
 	}
 	for _, p := range g.clashes {
 		a.note("%s: another file has the same key; its absolute path is its key", shown(p))
@@ -121,9 +129,24 @@ func (a *app) add(ctx context.Context, args []string) error {
 	}
 	defer closer()
 	n.owner = memory.Owner(a.opts.owner)
+	n.log = n.owner.LogRun(template.OriginID, sources(g, stdin))
+	for i := range g.skipped {
+		s := &g.skipped[i]
+		n.skip(&s.file, s.reason, s.why)
+	}
 	a.onEmbedded = n.embedded
 	n.far.embeds = a.model != nil && template.Embed == llmemory.EmbedNow
 	err = n.run(ctx, g.files, stdin)
+	if err == nil && a.opts.prune {
+		err = n.prune(ctx, g)
+	}
+	if end := n.end(ctx, err == nil); err == nil {
+		err = end
+	}
+	if a.opts.dryRun {
+		n.progress.clear()
+		return n.concludeDry(ctx, err)
+	}
 	if err == nil && n.pending > 0 {
 		err = ctx.Err() // the documents are stored, but their vectors were cut short
 	}
@@ -132,6 +155,50 @@ func (a *app) add(ctx context.Context, args []string) error {
 	}
 	n.progress.clear()
 	return n.conclude(err)
+}
+
+// sources are the files and folders that were named, as the ledger knows them.
+func sources(g *gathered, stdin bool) (out []string) {
+	for i := range g.files {
+		if f := &g.files[i]; f.named {
+			out = append(out, f.absolute)
+		}
+	}
+	out = append(out, g.folders...)
+	if stdin {
+		out = append(out, "-")
+	}
+	return out
+}
+
+// end ends the run in the ledger. What was done is written although the user has had enough.
+func (n *addition) end(ctx context.Context, complete bool) error {
+	if n.opts.dryRun {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ledgerTime)
+	defer cancel()
+	run, err := n.log.End(ctx, complete)
+	switch {
+	case err != nil:
+		return fmt.Errorf("write the ledger: %w", err)
+	case run == nil && complete:
+		n.remark("nothing changed since the last run, so none is recorded")
+	case run != nil:
+		n.remark("this is run %d: \"llmemory runs %d\" lists its files", run.ID, run.ID)
+	}
+	return nil
+}
+
+// ledgerTime is how long an interrupted run may take to say what it did.
+const ledgerTime = 10 * time.Second
+
+// remark tells what only those want to know who asked for more.
+func (n *addition) remark(format string, args ...any) {
+	if n.opts.verbose {
+		n.progress.clear()
+		n.note(format, args...)
+	}
 }
 
 // template reads the flags that hold for every document.
@@ -207,7 +274,7 @@ func (n *addition) run(ctx context.Context, files []file, stdin bool) error {
 		return err
 	}
 	source, err := n.readStdin(ctx)
-	standard := &file{path: "-", named: true}
+	standard := &file{path: "-", absolute: "-", source: "-", named: true}
 	if err != nil {
 		if ctx.Err() == nil {
 			n.refuse(standard, "", err)
@@ -302,7 +369,11 @@ func (n *addition) flush(ctx context.Context) error {
 	}
 	n.show()
 	n.far.begin(n.files)
-	results, err := n.owner.AddMany(ctx, n.batch)
+	add := n.owner.AddMany
+	if n.opts.dryRun {
+		add = n.owner.Preview
+	}
+	results, err := add(ctx, n.batch)
 	n.far.end(results)
 	n.progress.clear()
 	for i, r := range results {
@@ -310,49 +381,70 @@ func (n *addition) flush(ctx context.Context) error {
 		if n.mistaken(r.Err) {
 			return r.Err
 		}
-		n.parts(ctx, f, f.path, &r)
+		n.parts(ctx, f, &r)
 		switch {
 		case r.Status == "", r.Err != nil && ctx.Err() != nil: // not reached, or cut short
 			continue
 		case r.Err != nil && err != nil: // the whole batch was stopped, which is told once
 			n.done[llmemory.Failed]++
+			n.enter(f, &r, llmemory.Failed, reasonOf(r.Err), r.Err)
 			n.line(f.path, r.DocumentID, llmemory.Failed, reasonOf(r.Err), r.Err)
 		case r.Err != nil:
 			n.refuse(f, r.DocumentID, r.Err)
 		case r.DocumentID == "": // a container: its parts have been told of
 			n.warn(f.path, &r)
+			n.outcomes[f.absolute] = llmemory.Updated
 		default:
-			n.added(f.path, r)
+			n.added(f, r)
 		}
 		n.seen++
 	}
 	n.release()
 	n.show()
+	if n.opts.dryRun {
+		return err
+	}
+	// The documents are stored: now it is true. An interruption leaves this to the end.
+	if written := n.log.Flush(ctx); err == nil && ctx.Err() == nil && written != nil {
+		err = fmt.Errorf("write the ledger: %w", written)
+	}
 	return err
 }
 
 // parts tells what became of what lies within a file.
-func (n *addition) parts(ctx context.Context, f *file, path string, r *llmemory.Added) {
+func (n *addition) parts(ctx context.Context, f *file, r *llmemory.Added) {
 	for i := range r.Parts {
 		p := &r.Parts[i]
-		name := p.Key[min(len(p.Key), strings.LastIndexByte(p.Key, '/')+1):]
+		name := p.Key[strings.LastIndexByte(p.Key, '/')+1:]
 		if inner, ok := strings.CutPrefix(p.Key, r.Key+"/"); ok && r.Key != "" {
 			name = inner
 		}
-		within := path + "/" + name
-		n.parts(ctx, f, within, p)
+		part := *f
+		part.path, part.absolute, part.named = f.path+"/"+name, f.absolute+"/"+name, false
+		n.parts(ctx, &part, p)
 		switch {
 		case p.Status == "", p.Err != nil && ctx.Err() != nil:
 		case p.Err != nil:
-			part := *f
-			part.path, part.named = within, false
 			n.refuse(&part, p.DocumentID, p.Err)
 		case p.DocumentID == "":
-			n.warn(within, p)
+			n.warn(part.path, p)
+			n.outcomes[part.absolute] = llmemory.Updated
 		default:
-			n.added(within, *p)
+			n.added(&part, *p)
 		}
 	}
+}
+
+// enter notes an outcome for the ledger.
+func (n *addition) enter(f *file, r *llmemory.Added, status llmemory.Status, reason string, err error) {
+	n.outcomes[f.absolute] = status
+	entry := llmemory.RunFile{Source: f.source, Path: f.absolute, DocumentID: r.DocumentID, Outcome: status, Reason: reason, Chunks: r.Chunks}
+	if err != nil {
+		entry.Message = err.Error()
+	} else {
+		n.stored[r.DocumentID] = true
+	}
+	n.log.Note(entry, r.Embedded)
 }
 
 // catchUp makes the vectors that earlier runs left behind: because they were interrupted, or had no model. In a file they can only
@@ -503,9 +595,6 @@ type addedJSON struct {
 	Error        *string         `json:"error"`
 }
 
-// skippedStatus is the status of what was left out.
-const skippedStatus llmemory.Status = "skipped"
-
 // reasonOf says in a word why a file was not added.
 func reasonOf(err error) string {
 	var content *llmemory.ContentError
@@ -533,8 +622,11 @@ func reasonOf(err error) string {
 	return "unreadable"
 }
 
-func (n *addition) added(path string, r llmemory.Added) {
+func (n *addition) added(f *file, r llmemory.Added) {
+	path := f.path
 	n.done[r.Status]++
+	n.enter(f, &r, r.Status, "", nil)
+	n.plan.add(&r)
 	n.pending += r.Pending
 	if n.embedErr == nil {
 		n.embedErr = r.EmbedErr
@@ -576,7 +668,7 @@ func (n *addition) refuse(f *file, id string, err error) {
 		err = bad.Err // what is wrong with the content, of which there is no doubt
 	}
 	if errors.As(err, &skip) || !f.named && (reason == string(llmemory.Unsupported) || reason == string(llmemory.NoText)) {
-		n.skip(f.path, reason, err.Error())
+		n.skip(f, reason, err.Error())
 		return
 	}
 	n.done[llmemory.Failed]++
@@ -586,6 +678,7 @@ func (n *addition) refuse(f *file, id string, err error) {
 	}
 	n.progress.clear()
 	n.note("%s: %v", shown(f.path), err)
+	n.enter(f, &llmemory.Added{DocumentID: id}, llmemory.Failed, reason, err)
 	n.line(f.path, id, llmemory.Failed, reason, err)
 }
 
@@ -597,11 +690,13 @@ func (n *addition) line(path, id string, status llmemory.Status, reason string, 
 	}
 }
 
-func (n *addition) skip(path, reason, why string) {
+func (n *addition) skip(f *file, reason, why string) {
+	path := f.path
 	n.skipped++
+	n.enter(f, &llmemory.Added{}, llmemory.Skipped, reason, errors.New(why))
 	n.progress.clear()
 	n.note("skipped %s: %s", shown(path), why)
-	n.line(path, "", skippedStatus, reason, errors.New(why))
+	n.line(path, "", llmemory.Skipped, reason, errors.New(why))
 }
 
 // conclude sums up and turns what happened into the run's error.
@@ -611,9 +706,13 @@ func (n *addition) conclude(stopped error) error {
 	}
 	failed := n.done[llmemory.Failed]
 	good := n.done[llmemory.Created] + n.done[llmemory.Updated] + n.done[llmemory.Unchanged]
-	if n.total != 1 || n.skipped > 0 || n.done[llmemory.Unchanged] > 0 {
-		n.note("%d created, %d updated, %d unchanged, %d failed, %d skipped", n.done[llmemory.Created], n.done[llmemory.Updated],
+	if n.total != 1 || n.skipped > 0 || n.done[llmemory.Unchanged] > 0 || n.done[llmemory.Removed] > 0 {
+		text := fmt.Sprintf("%d created, %d updated, %d unchanged, %d failed, %d skipped", n.done[llmemory.Created], n.done[llmemory.Updated],
 			n.done[llmemory.Unchanged], failed, n.skipped)
+		if removed := n.done[llmemory.Removed]; removed > 0 {
+			text += fmt.Sprintf(", %d removed", removed)
+		}
+		n.note("%s", text)
 	}
 	switch {
 	case errors.Is(stopped, context.Canceled):

@@ -210,7 +210,7 @@ func (a *app) root() *cobra.Command {
 			s.bind(root, flags, &a.opts)
 		}
 	}
-	root.AddCommand(a.addCommand(), a.searchCommand(), a.listCommand(), a.getCommand(), a.deleteCommand(), a.statsCommand(),
+	root.AddCommand(a.addCommand(), a.searchCommand(), a.listCommand(), a.getCommand(), a.deleteCommand(), a.statsCommand(), a.runsCommand(),
 		a.embedCommand(), a.queueCommand(), a.modelsCommand(), a.exportCommand(), a.importCommand(), a.copyCommand(), a.migrateCommand(), a.evalCommand(), a.doctorCommand(), a.versionCommand(), a.docsCommand())
 	root.AddCommand(helpTopics()...)
 	root.InitDefaultHelpCmd()

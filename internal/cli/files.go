@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -14,6 +15,7 @@ import (
 type file struct {
 	path     string // as people know it: the argument and what is below it
 	absolute string
+	source   string // the absolute path of the argument
 	key      string
 	named    bool // an argument itself, not found in a folder
 	size     int64
@@ -22,7 +24,10 @@ type file struct {
 }
 
 // skipped is something in a folder that is not added, with the reason.
-type skipped struct{ path, reason, why string }
+type skipped struct {
+	file
+	reason, why string
+}
 
 // gathered is what the arguments of add stand for.
 type gathered struct {
@@ -31,6 +36,8 @@ type gathered struct {
 	// clashes are the paths of files whose keys were alike and became their absolute paths.
 	clashes []string
 	roots   []*os.Root
+	folders []string // absolute paths of the arguments that are folders, each once
+	partial []string // those of them of which a part could not be read
 }
 
 func (g *gathered) close() {
@@ -58,7 +65,7 @@ func (g *gathered) add(argument string) error {
 	if err != nil {
 		return fmt.Errorf("find %s: %w", argument, err)
 	}
-	single := file{path: argument, absolute: absolute, key: filepath.Base(absolute), named: true}
+	single := file{path: argument, absolute: absolute, source: absolute, key: filepath.Base(absolute), named: true}
 	info, err := os.Stat(argument) // an argument may be a symbolic link: the user chose it
 	switch {
 	case err != nil:
@@ -70,6 +77,9 @@ func (g *gathered) add(argument string) error {
 			break
 		}
 		g.roots = append(g.roots, root)
+		if !slices.Contains(g.folders, absolute) {
+			g.folders = append(g.folders, absolute)
+		}
 		g.walk(folder{root}, argument, absolute)
 		return nil
 	case !info.Mode().IsRegular():
@@ -105,6 +115,7 @@ func (g *gathered) walk(tree fs.FS, argument, absolute string) {
 		f := file{
 			path:     filepath.Join(argument, filepath.FromSlash(name)),
 			absolute: filepath.Join(absolute, filepath.FromSlash(name)),
+			source:   absolute,
 			key:      path.Join(base, name),
 		}
 		hidden := name != "." && strings.HasPrefix(path.Base(name), ".")
@@ -112,6 +123,7 @@ func (g *gathered) walk(tree fs.FS, argument, absolute string) {
 		case err != nil:
 			f.err = err
 			g.files = append(g.files, f)
+			g.partial = append(g.partial, absolute)
 			if d != nil && d.IsDir() {
 				return fs.SkipDir
 			}
@@ -119,9 +131,9 @@ func (g *gathered) walk(tree fs.FS, argument, absolute string) {
 			return fs.SkipDir
 		case d.IsDir() || hidden:
 		case d.Type()&fs.ModeSymlink != 0:
-			g.skipped = append(g.skipped, skipped{f.path, "symlink", "is a symbolic link"})
+			g.skipped = append(g.skipped, skipped{f, "symlink", "is a symbolic link"})
 		case !d.Type().IsRegular():
-			g.skipped = append(g.skipped, skipped{f.path, "not_a_file", "is no regular file"})
+			g.skipped = append(g.skipped, skipped{f, "not_a_file", "is no regular file"})
 		default:
 			f.open = func() (fs.File, error) { return tree.Open(name) }
 			if info, err := d.Info(); err == nil { // only to tell how far the work is

@@ -38,6 +38,7 @@ type options struct {
 	dimensions, candidates            int
 	fusion, textWeight                string
 	watch, force                      bool
+	prune, dryRun, failedOnly         bool
 
 	copyFrom, copyTo, fromSchema, toSchema, toOwner string
 	allOwners, noVectors                            bool
@@ -132,6 +133,15 @@ var settings = []setting{
 
 	{key: "embed", arg: "now|later|never", commands: []string{"add"}, fallback: "now", usage: "when to make vectors: at once, by \"embed\", or not at all",
 		target: func(o *options) any { return &o.embed }},
+
+	{key: "prune", commands: []string{"add"}, usage: "delete documents that came from a named folder and whose file has gone",
+		target: func(o *options) any { return &o.prune }},
+	{key: "dry-run", commands: []string{"add"}, usage: "store nothing, tell what would be done",
+		target: func(o *options) any { return &o.dryRun }},
+	{key: "failed", commands: []string{"runs"}, usage: "only files that failed or were skipped",
+		target: func(o *options) any { return &o.failedOnly }},
+	{key: "runs-limit", flag: "limit", short: "n", arg: "N", commands: []string{"runs"}, fallback: "20", usage: "runs to list, 1 to 1000",
+		target: func(o *options) any { return &o.limit }},
 
 	{key: "mode", arg: "hybrid|vector|text", commands: []string{"search", "eval"}, fallback: "hybrid", usage: "how to search",
 		target: func(o *options) any { return &o.mode }},
