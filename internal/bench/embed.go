@@ -14,7 +14,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -162,18 +161,13 @@ func (b *bench) rates(ctx context.Context, models []*local.Embedder, peer *peer,
 		time.Sleep(300 * time.Millisecond) // its threads go on looking for work for a while, at the cost of whoever is next
 	}
 	for _, a := range all {
-		rates = append(rates, middle(a))
+		rates = append(rates, median(a))
 	}
 	if peer != nil {
-		onnx = middle(others)
+		onnx = median(others)
 	}
 	b.progress("%d texts at a time: %.1f, ONNX Runtime %.1f texts/s", batch, rates, onnx)
 	return rates, onnx, nil
-}
-
-func middle(x []float64) float64 {
-	slices.Sort(x)
-	return x[len(x)/2]
 }
 
 // modelFolder returns the folder of the default model, which it pulls if it is not there.

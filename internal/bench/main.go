@@ -48,12 +48,12 @@ func main() {
 	}
 }
 
-// allParts are what can be measured: in PostgreSQL adding, text and vectors; embedding with a local model; the embedded store. The last
-// two need no server.
-var allParts = []string{"add", "text", "vector", "embed", "embedded"}
+// allParts are what can be measured: in PostgreSQL adding, text and vectors; without a server embedding with a local model, the embedded
+// store, and the command on a folder of files.
+var allParts = []string{"add", "text", "vector", "embed", "embedded", "folder"}
 
 func run(ctx context.Context, admin, out, parts, sizes, vectors string, questions int) error {
-	served := slices.ContainsFunc(strings.Split(parts, ","), func(p string) bool { return p != "embed" && p != "embedded" })
+	served := slices.ContainsFunc(strings.Split(parts, ","), func(p string) bool { return slices.Index(allParts, p) < slices.Index(allParts, "embed") })
 	if served && admin == "" {
 		server, err := pgtest.Start(ctx, pgtest.Options{Durable: true, Settings: map[string]string{
 			"shared_buffers": "2GB", "max_wal_size": "8GB", "maintenance_work_mem": "2GB",
@@ -136,7 +136,7 @@ func (b *bench) run(ctx context.Context) error {
 	for _, part := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"add", b.adding}, {"text", b.searching}, {"vector", b.nearest}, {"embed", b.embedding}, {"embedded", b.embedded}} {
+	}{{"add", b.adding}, {"text", b.searching}, {"vector", b.nearest}, {"embed", b.embedding}, {"embedded", b.embedded}, {"folder", b.folder}} {
 		if !slices.Contains(b.parts, part.name) {
 			continue
 		}

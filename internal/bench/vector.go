@@ -404,7 +404,7 @@ func rate(ctx context.Context, f func(ctx context.Context, n int) error) (float6
 	return float64(total) / time.Since(started).Seconds(), errors.Join(faults...)
 }
 
-func median(list []float64) float64 {
+func median[T cmp.Ordered](list []T) T {
 	s := slices.Sorted(slices.Values(list))
 	return s[len(s)/2]
 }
