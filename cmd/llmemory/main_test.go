@@ -51,6 +51,11 @@ func TestScripts(t *testing.T) {
 			}
 			env.Setenv("LLMEMORY_DB", pgtest.URL(env.T().(testing.TB)))
 			env.Setenv("REPOSITORY", repository)
+			cache, err := os.UserCacheDir() // where what takes long to compile is kept; for the scripts that need it
+			if err != nil {
+				return err
+			}
+			env.Setenv("CACHE", cache)
 			env.Setenv("HOME", filepath.Join(env.WorkDir, "home")) // where no model and no memory is, at first
 			env.Setenv("GORACE", "atexit_sleep_ms=0")              // each run of a program would end a second later with the race detector on
 			return nil

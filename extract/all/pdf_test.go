@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/llmemory/llmemory/extract"
 	"github.com/llmemory/llmemory/extract/all"
@@ -34,7 +33,7 @@ trailer <</Root 1 0 R/Size 6>>
 // TestPDF: in a child if there is a pool, in this process if that is asked for, else not at all.
 func TestPDF(t *testing.T) {
 	t.Parallel()
-	pool := sandbox.Pool{Limits: sandbox.Limits{Start: 15 * time.Minute}} // compiled with the race detector on, on a busy machine
+	var pool sandbox.Pool
 	defer pool.Close()
 	cache, err := os.UserCacheDir()
 	if err != nil {

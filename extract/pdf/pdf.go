@@ -27,8 +27,22 @@ import (
 	"github.com/llmemory/llmemory/extract"
 )
 
-// Version names the PDFium and the compiler in use: what is in a cache is good for the same version.
-const Version = "go-pdfium-1.21.4-wazero-1.12.0"
+// Version names the PDFium and the compiler that this program holds: what is in a cache is good for the same version. The
+// compiler goes by what the program's build says of it, which in tests is nothing.
+func Version() string {
+	pdfium, compiler := "dev", "dev"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, d := range info.Deps {
+			switch {
+			case d.Path == "github.com/klippa-app/go-pdfium":
+				pdfium = d.Version
+			case d.Path == "github.com/tetratelabs/wazero":
+				compiler = d.Version
+			}
+		}
+	}
+	return "pdfium-" + pdfium + "-wazero-" + compiler
+}
 
 // Extractor reads PDF. Its zero value is ready. It is safe for concurrent use: each document is read by an instance of PDFium
 // of its own, so a host bounds how many it reads at once.

@@ -81,7 +81,7 @@ func builtin() []Format {
 			x := &pdf.Extractor{Cache: cache}
 			return errors.Join(x.Start(), x.Close())
 		},
-		Version: pdf.Version,
+		Version: pdf.Version(),
 	}}
 }
 
@@ -122,7 +122,8 @@ type Limits struct {
 	// Time is how long one file may take, as the clock on the wall has it and as the processor does, not counting the time
 	// that the reader and Part take. Past it is [extract.ErrTimeout]. Defaults to 30 s.
 	Time time.Duration
-	// Start is how long a child may take to be ready for its first file. Past it is [ErrStart]. Defaults to 2 min.
+	// Start is how long a child may take to be ready for its first file, no part of which it has seen. Past it is
+	// [ErrStart]. Defaults to 10 min: a busy machine may take long to compile PDFium, once.
 	Start time.Duration
 	// Memory is how many bytes a child may have. Past it is [extract.ErrTooLarge].
 	// Defaults to 1 GiB.
@@ -139,7 +140,7 @@ type Limits struct {
 
 func (l Limits) withDefaults() Limits {
 	l.Time = orDefault(l.Time, 30*time.Second)
-	l.Start = orDefault(l.Start, 2*time.Minute)
+	l.Start = orDefault(l.Start, 10*time.Minute)
 	l.Memory = orDefault(l.Memory, 1<<30)
 	l.Files = orDefault(l.Files, 100)
 	return l

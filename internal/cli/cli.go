@@ -19,6 +19,7 @@ import (
 	"github.com/llmemory/llmemory/embedding"
 	"github.com/llmemory/llmemory/extract"
 	"github.com/llmemory/llmemory/extract/all"
+	"github.com/llmemory/llmemory/extract/sandbox"
 	"github.com/llmemory/llmemory/internal/modelfile"
 	"github.com/llmemory/llmemory/pgdbm"
 )
@@ -111,11 +112,16 @@ type app struct {
 //	4    partly done
 //	130  interrupted: ctx was cancelled
 //
+// Files whose parsers can crash are read in child processes, if main has called [sandbox.Main] before anything else.
+//
 // env looks up an environment variable, "" if it is not set. PostgreSQL's own variables (PGHOST, PGPASSWORD, …) are read from
 // the environment of the process.
 func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env func(string) string) int {
+	var children sandbox.Pool // they are started when there is a file for them
+	defer children.Close()
 	a := &app{
-		stdin: stdin, stdout: &output{w: stdout}, stderr: stderr, env: env, extractor: all.Extractor{}, findModel: modelfile.Find,
+		stdin: stdin, stdout: &output{w: stdout}, stderr: stderr, env: env, extractor: all.Extractor{Sandbox: &children},
+		findModel: modelfile.Find,
 	}
 	return a.main(ctx, args)
 }
