@@ -105,9 +105,7 @@ func (x Extractor) extract(ctx context.Context, src *extract.Source, in extract.
 		return extract.Text{}, fmt.Errorf("%w: %s", extract.ErrUnsupported, kind)
 	}
 	in.Reader = src
-	if in.Media == "" || !strings.EqualFold(mediaType(in.Media), kind.Media) {
-		in.Media = kind.Media // what it is, not what it was said to be; else its parameters, such as a charset, are kept
-	}
+	in.Media = settle(in.Media, kind.Media)
 	out, err := e.Extract(ctx, in)
 	if err != nil {
 		return extract.Text{}, err
@@ -130,6 +128,19 @@ func (x Extractor) custom(k Kind) extract.Extractor {
 		}
 	}
 	return nil
+}
+
+// settle returns the MIME type that was found, with the charset of the one that was said.
+func settle(said, found string) string {
+	if strings.EqualFold(mediaType(said), found) {
+		return said
+	}
+	if _, params, err := mime.ParseMediaType(said); err == nil && params["charset"] != "" {
+		if both := mime.FormatMediaType(found, map[string]string{"charset": params["charset"]}); both != "" {
+			return both
+		}
+	}
+	return found
 }
 
 // mediaType is a MIME type without its parameters, in lower case.

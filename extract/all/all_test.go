@@ -59,6 +59,7 @@ func TestDetect(t *testing.T) {
 		"html fragment by name": {"<p>x</p>", "a.html", "", "html"},
 		"html by type":          {"<p>x</p>", "", "text/html; charset=utf-8", "html"},
 		"xhtml":                 {`<?xml version="1.0"?><html xmlns="http://www.w3.org/1999/xhtml">`, "", "", "html"},
+		"utf-16 unmarked":       {"T\x00h\x00e\x00 \x00s\x00h\x00i\x00p\x00s\x00.\x00", "", "", "text"},
 		"html in utf-16":        {"\xff\xfe<\x00h\x00t\x00m\x00l\x00>\x00", "", "", "html"},
 		"markdown with html":    {"<html>\n\n# A", "README.md", "", "markdown"},
 		"xml":                   {`<?xml version="1.0"?><feed xmlns="http://www.w3.org/2005/Atom"/>`, "", "", "xml"},
@@ -108,5 +109,16 @@ func TestCustomGoesFirst(t *testing.T) {
 	_, err := all.Extractor{}.Extract(t.Context(), extract.Input{Reader: strings.NewReader(png)})
 	if !errors.Is(err, extract.ErrUnsupported) || !strings.Contains(err.Error(), "image (image/png)") {
 		t.Errorf("without: %v", err)
+	}
+}
+
+// What was said of the charset is heard even where the format is another than was said.
+func TestCharsetIsHeard(t *testing.T) {
+	t.Parallel()
+	for media, name := range map[string]string{"text/plain; charset=koi8-r": "a.csv", "text/csv; charset=koi8-r": "a.csv", "Text/Plain; Charset=\"KOI8-R\"": "a.md"} {
+		text, err := all.Extractor{}.Extract(t.Context(), extract.Input{Reader: strings.NewReader("\xc1\xc2,\xd7\n"), Name: name, Media: media})
+		if err != nil || text.Content != "аб,в\n" || len(text.Warnings) > 0 {
+			t.Errorf("%s: %q, %q, %v", media, text.Content, text.Warnings, err)
+		}
 	}
 }

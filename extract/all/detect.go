@@ -13,6 +13,7 @@ import (
 	"github.com/gabriel-vasile/mimetype"
 
 	"github.com/llmemory/llmemory/extract"
+	"github.com/llmemory/llmemory/internal/charset"
 	"github.com/llmemory/llmemory/internal/safezip"
 )
 
@@ -80,7 +81,7 @@ func Detect(src *extract.Source, name, media string) (Kind, error) {
 	case len(head) >= 512 && string(head[257:262]) == "ustar":
 		return Kind{"tar", "application/x-tar"}, nil
 	}
-	if isText(head) {
+	if isText(head) || charset.Unmarked(head) {
 		return detectText(src, head, name, mediaType(media)), nil
 	}
 	if bytes.Contains(head[:min(len(head), 1024)], []byte("%PDF-")) {

@@ -127,6 +127,16 @@ func bare(b []byte) (mark, bool) {
 	return mark{}, false
 }
 
+// Unmarked tells whether bytes are text in UTF-16 or UTF-32 without a byte order mark.
+func Unmarked(b []byte) bool {
+	m, ok := bare(b)
+	if !ok {
+		return false
+	}
+	_, err := units(b[:len(b)&^3], m)
+	return err == nil
+}
+
 // units decodes UTF-16 and UTF-32.
 func units(b []byte, m mark) (Result, error) {
 	unit := func(i int) rune {

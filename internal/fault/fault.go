@@ -2,6 +2,8 @@
 // errors which that package exports and documents.
 package fault
 
+//lint:file-ignore ST1012 the name of the package says what they are
+
 import "errors"
 
 // The kinds, each with its name in package extract.
