@@ -12,8 +12,8 @@ import (
 	"github.com/llmemory/llmemory/internal/mdtext"
 )
 
-// MaxBytes is the size of the largest page that is read.
-const MaxBytes = 64 << 20
+// MaxBytes is the size of the largest page that is read; its text may be of 24 MiB, pictures within it not counted.
+const MaxBytes = 40 << 20
 
 // Extractor reads HTML and XHTML. It writes the main content of a page: what its main or article element holds if that is at
 // least half of the text, else the whole body; in either case without scripts, forms, navigation, cookie banners and what is
@@ -61,6 +61,9 @@ func (e Extractor) Extract(ctx context.Context, in extract.Input) (extract.Text,
 		htmltext.Write(w, doc, o)
 	} else {
 		text.Warnings = append(text.Warnings, "page too large or too deeply nested: read without its structure")
+		if w.Max <= 0 || w.Max > htmltext.MaxText {
+			w.Max = htmltext.MaxText
+		}
 		htmltext.Flat(page, func(paragraph string) bool {
 			w.Paragraph(paragraph)
 			return !w.Full() && ctx.Err() == nil
@@ -72,7 +75,7 @@ func (e Extractor) Extract(ctx context.Context, in extract.Input) (extract.Text,
 	text.Content = w.String()
 	switch {
 	case w.Full():
-		return extract.Text{}, fmt.Errorf("%w: text must be at most %d bytes", extract.ErrTooLarge, in.MaxBytes)
+		return extract.Text{}, fmt.Errorf("%w: text must be at most %d bytes", extract.ErrTooLarge, w.Max)
 	case strings.TrimSpace(text.Content) == "":
 		return extract.Text{}, fmt.Errorf("%w: the page shows none without running its scripts", extract.ErrNoText)
 	}

@@ -220,6 +220,11 @@ func TestHostilePages(t *testing.T) {
 			t.Errorf("%s: the text is lost: %.200q", name, got.Content)
 		}
 	}
+	extracttest.Refused(t, html.Extractor{}, []byte("<p>"+strings.Repeat("word ", 6<<20)), extract.ErrTooLarge)
+	picture := extracttest.Extract(t, html.Extractor{}, extract.Input{}, []byte(`<p>be<img src="data:image/png;base64,`+strings.Repeat("AAAA", 8<<20)+`">fore</p>`))
+	if picture.Content != "before\n" || picture.Warnings != nil {
+		t.Errorf("a large picture within a page: %.100q, warnings %q", picture.Content, picture.Warnings)
+	}
 	extracttest.Refused(t, html.Extractor{}, nil, extract.ErrNoText)
 	extracttest.Refused(t, html.Extractor{}, []byte("<html><script>x</script>"), extract.ErrNoText)
 	if _, err := (html.Extractor{}).Extract(t.Context(), extract.Input{Reader: strings.NewReader("<p>too much"), MaxBytes: 5}); err == nil {

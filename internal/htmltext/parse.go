@@ -13,9 +13,13 @@ import (
 	"golang.org/x/net/html/charset"
 )
 
+// MaxText is how many bytes of text a page may have.
+const MaxText = 24 << 20
+
 const (
 	maxTags  = 400_000 // elements of a page that is parsed as a tree; a longer one is read tag by tag
 	maxDepth = 400     // of the tree
+	maxSlim  = MaxText // bytes of text and tags that are parsed as a tree
 )
 
 // Decode returns a page as UTF-8. The encoding is that of the byte order mark, of media (a MIME type with a charset, may be
@@ -114,19 +118,22 @@ func Parse(page string) (doc *html.Node, ok bool) {
 // slim returns a page without what is never read: scripts, pictures within the page, attributes that tell nothing.
 func slim(page string) (string, bool) {
 	var b strings.Builder
-	tags := 0
+	tags, large := 0, false
 	err := tokens(page, func(t *html.Token) bool {
 		if t.Type == html.TextToken {
-			b.WriteString(html.EscapeString(t.Data))
-			return true
+			if large = b.Len()+len(t.Data) > maxSlim; !large {
+				b.WriteString(html.EscapeString(t.Data))
+			}
+			return !large
 		}
 		if tags++; tags > maxTags {
 			return false
 		}
 		b.WriteString(t.String())
-		return true
+		large = b.Len() > maxSlim
+		return !large
 	})
-	return b.String(), err == nil && tags <= maxTags
+	return b.String(), err == nil && tags <= maxTags && !large
 }
 
 // tokens calls f with each token outside of dropped elements until f returns false.
@@ -235,6 +242,9 @@ func Flat(page string, add func(paragraph string) bool) {
 	_ = tokens(page, func(t *html.Token) bool {
 		switch {
 		case t.Type == html.TextToken:
+			if b.Len()+len(t.Data) > MaxText { // what is still taken is over the limit all the same
+				flush()
+			}
 			b.WriteString(strings.ReplaceAll(t.Data, "\n", " "))
 		case t.DataAtom == atom.Br:
 			b.WriteByte('\n')
