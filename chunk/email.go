@@ -10,8 +10,9 @@ import (
 const partStrength strength = 200
 
 const (
-	maxQuoteDepth  = 40  // that is told apart
-	maxPersonBytes = 100 // of a name
+	maxQuoteDepth  = 40      // that is told apart
+	maxPersonBytes = 100     // of a name
+	maxParts       = 1 << 14 // of a message that are told apart; who quotes line by line without an end wants something else
 )
 
 // email cuts a message into its parts: the header; what the sender wrote; each run of lines that are quoted to the same depth; the
@@ -83,7 +84,7 @@ func (m *message) line(l line) error {
 		}
 		return nil
 	}
-	if m.parts < maxHeadings { // after which no more are told apart
+	if m.parts < maxParts {
 		if err := m.border(l, depth, rest); err != nil {
 			return err
 		}

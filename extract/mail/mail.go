@@ -57,14 +57,17 @@ func (e Extractor) Extract(ctx context.Context, in extract.Input) (extract.Text,
 	case isFromLine(head):
 		return e.mailbox(ctx, in, r)
 	}
-	raw, err := io.ReadAll(io.LimitReader(r, int64(e.max())+1))
-	if err != nil {
+	var raw bytes.Buffer
+	if whole != nil {
+		raw.Grow(int(min(whole.Size()-begin, int64(e.max()))) + bytes.MinRead)
+	}
+	if _, err := raw.ReadFrom(io.LimitReader(r, int64(e.max())+1)); err != nil {
 		return extract.Text{}, err
 	}
-	if len(raw) > e.max() {
+	if raw.Len() > e.max() {
 		return extract.Text{}, e.tooLarge()
 	}
-	return e.message(ctx, in, raw)
+	return e.message(ctx, in, raw.Bytes())
 }
 
 // peekHead is how far is looked to tell what is to be read.

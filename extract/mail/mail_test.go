@@ -369,6 +369,12 @@ func TestLimitsAndErrors(t *testing.T) {
 	if err != nil || len(errs) != 2 || !errors.Is(errs[0], extract.ErrTooLarge) || errs[1] != nil {
 		t.Errorf("%v, parts %v", err, errs)
 	}
+	// A text that is too large for a body is a part.
+	huge := strings.Repeat("a line of text\n", 1<<20+1<<18)
+	g, err := read(t.Context(), mail.Extractor{}, body(huge))
+	if err != nil || g.Content != plainHead || len(g.Parts) != 1 || len(g.Warnings) != 1 || !strings.HasSuffix(g.Parts[0], "| text/plain | "+huge) {
+		t.Errorf("%v, content %.200q, %d parts, warnings %q", err, g.Content, len(g.Parts), g.Warnings)
+	}
 	// Without Part, what is left out is named.
 	text, err := mail.Extractor{}.Extract(t.Context(), extract.Input{Reader: strings.NewReader(plainHead + "Content-Type: image/png; name=a.png\n\nPNG\n")})
 	if err != nil || len(text.Warnings) != 1 || !strings.Contains(text.Warnings[0], "a.png (image/png)") {

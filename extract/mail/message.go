@@ -102,6 +102,9 @@ func (m *message) finish(out extract.Text, body string) (extract.Text, error) {
 
 const maxWarnings = 100
 
+// maxBodyBytes is the size of a text, as it is encoded, that may be part of a body: it is held several times while it is read.
+const maxBodyBytes = 16 << 20
+
 func (m *message) warn(s string) {
 	for _, w := range m.warnings {
 		if w == s {
@@ -188,6 +191,10 @@ func (m *message) text(p *part, root bool) (content, error) {
 		return content{}, nil
 	}
 	attached := p.disposition.value == "attachment" || !root && p.fileName() != ""
+	if len(p.body) > maxBodyBytes && readable[p.media.value] {
+		m.warn("a text that is too large for a body is a document of its own")
+		attached = true
+	}
 	switch {
 	case p.is("message/delivery-status", "message/disposition-notification", "message/feedback-report", "text/rfc822-headers") &&
 		p.fileName() == "":
