@@ -1,13 +1,17 @@
 package pdf_test
 
 import (
+	"bytes"
+	"context"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/llmemory/llmemory/extract"
 	"github.com/llmemory/llmemory/extract/extracttest"
 )
 
@@ -167,5 +171,36 @@ func TestNotes(t *testing.T) {
 	got := read(t, f)
 	if want := "A form\n\nCity of birth: Bern\ncountry: Norway\nA remark in two lines"; got.Content != want {
 		t.Errorf("got %q, want %q", got.Content, want)
+	}
+}
+
+// TestEmbedded: files in a document are parts of it; a document of nothing else is their container.
+func TestEmbedded(t *testing.T) {
+	t.Parallel()
+	for _, page := range []string{show(text{50, 700, 12, "A cover"}), ""} {
+		f := newPDF()
+		file := f.stream("/Type/EmbeddedFile", "what is within")
+		spec := f.add(fmt.Sprintf("<</Type/Filespec/F(notes.txt)/UF(notes.txt)/EF<</F %d 0 R>>>>", file))
+		f.catalog = fmt.Sprintf("/Names<</EmbeddedFiles<</Names[(notes.txt)%d 0 R]>>>>", spec)
+		f.page(page, "")
+		var parts []string
+		got, err := reader.Extract(t.Context(), extract.Input{Reader: bytes.NewReader(f.bytes()), Part: func(ctx context.Context, part extract.Input) error {
+			b, err := io.ReadAll(part.Reader)
+			parts = append(parts, fmt.Sprint(part.Name, ": ", string(b), " at ", extract.Depth(ctx)))
+			return err
+		}})
+		if diff := cmp.Diff([]string{"notes.txt: what is within at 1"}, parts); err != nil || diff != "" || got.Container != (page == "") {
+			t.Errorf("%+v, %v\n%s", got, err, diff)
+		}
+	}
+}
+
+// TestTurned: text that is not written from left to right is taken as it is.
+func TestTurned(t *testing.T) {
+	t.Parallel()
+	f := newPDF()
+	f.page("q -1 0 0 -1 600 800 cm "+show(text{50, 700, 12, "upside down, all of it"})+" Q", "")
+	if got := read(t, f); got.Content != "upside down, all of it" {
+		t.Errorf("got %q", got.Content)
 	}
 }

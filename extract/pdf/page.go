@@ -3,6 +3,7 @@ package pdf
 import (
 	"cmp"
 	"iter"
+	"math"
 	"slices"
 	"strings"
 	"unicode"
@@ -49,8 +50,17 @@ type glyph struct {
 func layOut(chars []*responses.GetPageTextStructuredChar) []line {
 	var rows [][]line
 	var row []glyph
+	turned := false // the row is written in another direction than from left to right: its places say nothing here
 	flush := func(hyphen bool) {
 		size := letterSize(row)
+		if turned {
+			if l, ok := whole(row); ok {
+				rows = append(rows, []line{l})
+				hyphenate(rows[len(rows)-1], hyphen)
+			}
+			row, turned = row[:0], false
+			return
+		}
 		for at := range turns(row, size) {
 			if parts := cut(toLogical(at), size); len(parts) > 0 {
 				rows = append(rows, parts)
@@ -70,6 +80,7 @@ func layOut(chars []*responses.GetPageTextStructuredChar) []line {
 				flush(true)
 			default:
 				p := c.PointPosition
+				turned = turned || math.Abs(math.Remainder(c.Angle, 2*math.Pi)) > .1
 				row = append(row, glyph{r, box{p.Left, p.Bottom, p.Right, p.Top}})
 			}
 		}
@@ -78,6 +89,16 @@ func layOut(chars []*responses.GetPageTextStructuredChar) []line {
 	lines := byColumn(rows)
 	paragraphs(lines)
 	return lines
+}
+
+// whole makes a line of a row as it is.
+func whole(row []glyph) (line, bool) {
+	var b strings.Builder
+	for _, g := range row {
+		b.WriteRune(g.r)
+	}
+	l := line{text: clean(b.String())}
+	return l, l.text != ""
 }
 
 // letterSize is about the size of the type of a row, told by its taller letters, whose height is some .72 of it in nearly every

@@ -96,7 +96,7 @@ func (x *Extractor) Close() error {
 
 // Extract implements [extract.Extractor]. The text is plain, page after page; lines are the page's, a word that a line's end
 // divides is whole again, and a blank line stands between paragraphs. Values of form fields and what annotations say follow
-// the text of their page. The errors are
+// the text of their page. Files embedded in the document are its parts. The errors are
 //
 //   - [extract.ErrUnsupported]: not a PDF
 //   - [extract.ErrEncrypted]: it takes a password to open (one that only restricts printing and the like is no hindrance)
@@ -133,8 +133,11 @@ func (x *Extractor) open(ctx context.Context, src *extract.Source, in extract.In
 	timeout := orDefault(x.Timeout, 30*time.Second)
 	limited, stop := context.WithTimeout(ctx, timeout)
 	defer stop()
-	text, err := x.extract(limited, e, src, in)
+	var files []embedded
+	text, err := x.extract(limited, e, src, in, &files)
 	switch {
+	case len(files) > 0:
+		return handOver(ctx, in, text, err, files)
 	case err == nil:
 		return text, nil
 	case ctx.Err() != nil:
@@ -147,8 +150,8 @@ func (x *Extractor) open(ctx context.Context, src *extract.Source, in extract.In
 
 // extract reads one document by an instance of its own; an instance that fails to open it, or breaks off, is followed by
 // another that reads what mend makes of the file.
-func (x *Extractor) extract(ctx context.Context, e *engine, src *extract.Source, in extract.Input) (extract.Text, error) {
-	text, err := e.read(ctx, src, in)
+func (x *Extractor) extract(ctx context.Context, e *engine, src *extract.Source, in extract.Input, files *[]embedded) (extract.Text, error) {
+	text, err := e.read(ctx, src, in, files)
 	if !errors.Is(err, extract.ErrDamaged) || ctx.Err() != nil {
 		return text, err
 	}
@@ -157,7 +160,7 @@ func (x *Extractor) extract(ctx context.Context, e *engine, src *extract.Source,
 		return text, err
 	}
 	in.Reader = bytes.NewReader(mended)
-	again, aerr := x.again(ctx, e, in)
+	again, aerr := x.again(ctx, e, in, files)
 	if aerr != nil {
 		return text, err
 	}
@@ -166,17 +169,17 @@ func (x *Extractor) extract(ctx context.Context, e *engine, src *extract.Source,
 }
 
 // again reads what mend has made.
-func (x *Extractor) again(ctx context.Context, e *engine, in extract.Input) (extract.Text, error) {
+func (x *Extractor) again(ctx context.Context, e *engine, in extract.Input, files *[]embedded) (extract.Text, error) {
 	src, err := in.Open(ctx, 0)
 	if err != nil {
 		return extract.Text{}, err
 	}
 	defer src.Close() //nolint:errcheck // it is in memory
-	return e.read(ctx, src, in)
+	return e.read(ctx, src, in, files)
 }
 
 // read opens the document and reads it page by page.
-func (e *engine) read(ctx context.Context, src *extract.Source, in extract.Input) (text extract.Text, err error) {
+func (e *engine) read(ctx context.Context, src *extract.Source, in extract.Input, files *[]embedded) (text extract.Text, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			text, err = extract.Text{}, fmt.Errorf("%w: PDFium's binding broke off: %v at %s", extract.ErrDamaged, p, firstFrame(debug.Stack()))
@@ -194,7 +197,11 @@ func (e *engine) read(ctx context.Context, src *extract.Source, in extract.Input
 	}
 	d := &document{ctx: ctx, inst: inst, ref: opened.Document, max: in.MaxBytes}
 	defer d.close()
-	return d.read()
+	text, err = d.read()
+	if in.Part != nil && (err == nil || errors.Is(err, extract.ErrNoText)) {
+		*files = d.embedded()
+	}
+	return text, err
 }
 
 // openError says in the words of package extract why a document does not open.

@@ -293,7 +293,7 @@ func (t *talk) part(ctx context.Context, body []byte) error {
 	}
 	r := &partReader{talk: t}
 	t.clock.pause()
-	err := t.in.Part(ctx, extract.Input{Reader: r, Name: head.Name, Type: head.Type, Media: head.Media, MaxBytes: t.in.MaxBytes})
+	err := t.in.Part(extract.Within(ctx), extract.Input{Reader: r, Name: head.Name, Type: head.Type, Media: head.Media, MaxBytes: t.in.MaxBytes})
 	if err == nil && r.err == nil {
 		_, _ = io.Copy(io.Discard, r) // what the host did not want
 	}

@@ -230,7 +230,10 @@ func TestParts(t *testing.T) {
 	var got []string
 	text, err := p.Extractor("parts").Extract(t.Context(), extract.Input{
 		Reader: strings.NewReader("one two three four"),
-		Part: func(_ context.Context, part extract.Input) error {
+		Part: func(ctx context.Context, part extract.Input) error {
+			if extract.Depth(ctx) != 1 {
+				t.Errorf("part %s at depth %d", part.Name, extract.Depth(ctx))
+			}
 			if part.Name == "two" { // not all of it, or nothing
 				return nil
 			}
