@@ -115,6 +115,7 @@ const (
 	firstDocuments = 500      // in the first one: the store is not to wait until so many are prepared
 	batchLeaves    = 2000     // leaves in one transaction, unless a single document has more
 	batchBytes     = 16 << 20 // text in one transaction, unless a single document has more
+	aheadBytes     = 2 << 20  // text that is prepared together, while what came before is stored
 )
 
 // preparedPart is a part of the documents of a call, prepared: from is the index of the first.
@@ -161,7 +162,7 @@ func (o *Owner) prepareAhead(ctx context.Context, docs []Document) iter.Seq[prep
 func share(docs []Document, most int) int {
 	size := 0
 	for i := range docs {
-		if size += docs[i].size(); i == most || i > 0 && size > batchBytes {
+		if size += docs[i].size(); i == most || i > 0 && size > aheadBytes {
 			return i
 		}
 	}

@@ -68,7 +68,7 @@ func atLeastOne(what string) cobra.PositionalArgs {
 // Batches end at these marks, so that a run of any size needs the memory of one batch.
 const (
 	batchDocuments = 64
-	bareDocuments  = 256 // where no vectors are made, which is so fast that nobody waits for the outcome
+	bareDocuments  = 900 // where no vectors are made, which is so fast that nobody waits for the outcome; each holds an open file
 	batchBytes     = 16 << 20
 )
 
