@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
 	"sync/atomic"
 
 	"github.com/llmemory/llmemory/extract"
@@ -153,7 +155,26 @@ func isZip(head []byte) bool {
 	return len(head) >= 4 && (string(head[:4]) == "PK\x03\x04" || string(head[:4]) == "PK\x05\x06")
 }
 
-func isTar(head []byte) bool { return len(head) >= 512 && string(head[257:262]) == "ustar" }
+// isTar tells a tar by the magic of POSIX, or, as the oldest have none, by the checksum of its first header.
+func isTar(head []byte) bool {
+	if len(head) < 512 {
+		return false
+	}
+	if string(head[257:262]) == "ustar" {
+		return true
+	}
+	said, err := strconv.ParseUint(strings.Trim(string(head[148:156]), " \x00"), 8, 32)
+	if err != nil {
+		return false
+	}
+	sum := uint64(8 * ' ') // the checksum itself counts as spaces
+	for i, c := range head[:512] {
+		if i < 148 || i >= 156 {
+			sum += uint64(c)
+		}
+	}
+	return sum == said
+}
 
 func compression(head []byte) string {
 	for magic, format := range map[string]string{"\x1f\x8b": "gzip", "BZh": "bzip2", "\x28\xb5\x2f\xfd": "zstd"} {

@@ -78,6 +78,26 @@ func tarball(t testing.TB, headers ...tar.Header) []byte {
 	return b.Bytes()
 }
 
+// oldest makes a tar of before POSIX, whose headers have no magic.
+func oldest(data []byte) []byte {
+	data = bytes.Clone(data)
+	for at := 0; at+512 <= len(data); at += 512 {
+		h := data[at:][:512]
+		if string(h[257:262]) != "ustar" {
+			continue
+		}
+		clear(h[257:])
+		sum := 8 * int(' ')
+		for i, c := range h {
+			if i < 148 || i >= 156 {
+				sum += int(c)
+			}
+		}
+		copy(h[148:156], fmt.Sprintf("%06o\x00 ", sum))
+	}
+	return data
+}
+
 func file(name string) tar.Header { return tar.Header{Typeflag: tar.TypeReg, Name: name} }
 
 func gzipped(t testing.TB, data []byte) []byte {
@@ -124,6 +144,7 @@ func TestWalks(t *testing.T) {
 		"bz2":         {"notes.bz2", "bzip2", bz2, []string{"notes: hello bz\n"}},
 		"zip in zip":  {"a.zip", "zip", extracttest.Zip(t, "in.zip", string(extracttest.Zip(t, "x.txt", "deep"))), []string{"in.zip/x.txt: deep"}},
 		"many in gz":  {"a", "gzip", append(gzipped(t, []byte("one ")), gzipped(t, []byte("two"))...), []string{"a: one two"}},
+		"oldest tar":  {"a.tar", "tar", oldest(plain), inTar},
 		"wrong names": {"a.txt", "tar", plain, inTar},
 	} {
 		got, text, err := members(t, archive.Extractor{}, tc.name, tc.data)

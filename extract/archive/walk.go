@@ -257,11 +257,18 @@ func (t tarMember) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// tarError says what an error of the tar reader means, which hands on those of what it reads from.
 func tarError(err error) error {
-	if errors.Is(err, tar.ErrHeader) || errors.Is(err, tar.ErrFieldTooLong) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return fmt.Errorf("%w: tar: %w", extract.ErrDamaged, err)
+	var pe *fs.PathError
+	for _, known := range []error{extract.ErrTooLarge, extract.ErrDamaged, context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, known) {
+			return err
+		}
 	}
-	return err
+	if errors.As(err, &pe) {
+		return err
+	}
+	return fmt.Errorf("%w: tar: %w", extract.ErrDamaged, err)
 }
 
 // withContext ends when its context does.
