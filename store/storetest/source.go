@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"github.com/llmemory/llmemory/extract"
 	"io"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -24,6 +25,7 @@ func (s *suite) sourceCases() []testCase {
 		{name: "Described", run: s.testDescribed},
 		{name: "Pages", run: s.testPages},
 		{name: "PagesMove", run: s.testPagesMove},
+		{name: "LongDocument", run: s.testLongDocument},
 		{name: "Title", run: s.testTitle},
 		{name: "Context", run: s.testLeafContext},
 		{name: "ContextEmbedded", run: s.testContextEmbedded},
@@ -505,4 +507,90 @@ func (s *suite) testManyContainers(t *testing.T) {
 	if page := must(o.List(t.Context(), &llmemory.ListOptions{Limit: 1}))(t); page.Total != 120 {
 		t.Errorf("%d documents, want 120", page.Total)
 	}
+}
+
+// testLongDocument changes a long document, cut as documents are by default: one paragraph changed has three passages beside its own
+// embedded at the most, a page inserted at the front none but its own.
+func (s *suite) testLongDocument(t *testing.T) {
+	store := s.open(t)
+	e := newWords("m", 8)
+	m := must(llmemory.New(store, &llmemory.Config{Embedder: e, Logger: logger(t)}))(t)
+	o := m.Owner("o")
+	random := rand.New(rand.NewPCG(seed(t), 1))
+	paragraph := func() string {
+		var b strings.Builder
+		for range 2 + random.IntN(5) {
+			for w := range 6 + random.IntN(14) {
+				if w > 0 {
+					b.WriteByte(' ')
+				}
+				fmt.Fprintf(&b, "w%d", random.IntN(5000))
+			}
+			b.WriteString(". ")
+		}
+		return strings.TrimSpace(b.String())
+	}
+	var list []string
+	for range s.scale(200, 60) {
+		list = append(list, paragraph())
+	}
+	doc := func(front string) llmemory.Document {
+		d := llmemory.Document{Key: "k", Language: "en", Format: "pdf", Type: llmemory.PDF}
+		if front != "" {
+			d.Pages, d.Content = []int{0}, front+"\n\n"
+		}
+		for i, p := range list {
+			if i%5 == 0 {
+				d.Pages = append(d.Pages, len(d.Content))
+			}
+			d.Content += p + "\n\n"
+		}
+		return d
+	}
+	id := add(t, o, doc("")).DocumentID
+	e.asked()
+	for range 10 {
+		at := random.IntN(len(list))
+		list[at] = paragraph()
+		r := add(t, o, doc(""))
+		outside := 0
+		for _, text := range e.asked() {
+			if !strings.Contains(list[at], text) && !overlaps(text, list[at]) {
+				outside++
+			}
+		}
+		if outside > 3 || r.Status != llmemory.Updated {
+			t.Errorf("paragraph %d changed: %d passages outside it were embedded", at, outside)
+		}
+	}
+	front := join(paragraph(), paragraph(), paragraph())
+	before := leafIDs(t, o, id)
+	r := add(t, o, doc(front))
+	for _, text := range e.asked() {
+		if !strings.Contains(front, text) {
+			t.Errorf("after a page was inserted at the front, this was embedded: %q", text)
+		}
+	}
+	if r.ChunksReused != len(before) {
+		t.Errorf("%d of %d passages stayed", r.ChunksReused, len(before))
+	}
+	_, chunks, err := o.GetWithChunks(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range chunks {
+		if p := doc(front).Pages; c.Start < p[c.Page-1] || c.Page < len(p) && c.Start >= p[c.Page] || c.PageEnd < len(p) && c.End > p[c.PageEnd] {
+			t.Errorf("bytes %d to %d are said to be on pages %d to %d", c.Start, c.End, c.Page, c.PageEnd)
+		}
+	}
+}
+
+// overlaps tells whether a passage holds a sentence of a paragraph.
+func overlaps(passage, paragraph string) bool {
+	for _, sentence := range strings.Split(paragraph, ". ") {
+		if sentence != "" && strings.Contains(passage, sentence) {
+			return true
+		}
+	}
+	return false
 }
