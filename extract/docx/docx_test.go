@@ -247,6 +247,8 @@ func TestHostileDocuments(t *testing.T) {
 		}
 	}
 	good := word(t, body, parts...)
+	refused("encrypted", extracttest.OLE(map[string][]byte{"EncryptedPackage": make([]byte, 5000), "EncryptionInfo": nil}), extract.ErrEncrypted)
+	refused("old format", extracttest.OLE(map[string][]byte{"WordDocument": make([]byte, 5000)}), extract.ErrUnsupported)
 	refused("no zip", []byte("text"), extract.ErrDamaged)
 	refused("truncated", good[:len(good)/2], extract.ErrDamaged)
 	refused("no main part", extracttest.Zip(t, "a.txt", "x"), extract.ErrDamaged)

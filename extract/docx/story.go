@@ -1,6 +1,7 @@
 package docx
 
 import (
+	"bytes"
 	"strings"
 	"unicode"
 
@@ -110,7 +111,19 @@ type paragraph struct {
 type field struct {
 	instruction []byte
 	result      bool
+	quiet       bool // its result is no text: a page number
 	start       int
+}
+
+// begin begins the result of a field.
+func (f *field) begin(at int) {
+	f.result, f.start = true, at
+	if words := strings.Fields(string(f.instruction)); len(words) > 0 {
+		switch words[0] {
+		case "PAGE", "NUMPAGES", "SECTIONPAGES", "PAGEREF":
+			f.quiet = true
+		}
+	}
 }
 
 func (s *story) paragraph(r *xmlwalk.Reader) error {
@@ -233,13 +246,7 @@ func (p *paragraph) put(s string) {
 // silent tells whether the text at hand is the instruction of a field, or the result of one that is no text: a page number.
 func (p *paragraph) silent() bool {
 	for i := range p.fields {
-		f := &p.fields[i]
-		if !f.result {
-			return true
-		}
-		switch word := strings.Fields(string(f.instruction)); {
-		case len(word) == 0:
-		case word[0] == "PAGE", word[0] == "NUMPAGES", word[0] == "SECTIONPAGES", word[0] == "PAGEREF":
+		if f := &p.fields[i]; !f.result || f.quiet {
 			return true
 		}
 	}
@@ -259,7 +266,9 @@ func (p *paragraph) inline(r *xmlwalk.Reader, e xmlwalk.Element) error {
 		}
 		p.link(start, p.targets[e.Get("r:id")])
 	case "w:fldSimple":
-		p.fields = append(p.fields, field{instruction: []byte(e.Get("instr")), result: true, start: len(p.text)})
+		f := field{instruction: []byte(e.Get("instr"))}
+		f.begin(len(p.text))
+		p.fields = append(p.fields, f)
 		if err := each(); err != nil {
 			return err
 		}
@@ -355,7 +364,9 @@ func (p *paragraph) run(r *xmlwalk.Reader) error {
 		case "w:instrText":
 			if n := len(p.fields); n > 0 && !p.fields[n-1].result {
 				s, err := r.Text(4096)
-				p.fields[n-1].instruction = append(p.fields[n-1].instruction, s...)
+				if len(p.fields[n-1].instruction) < 4096 {
+					p.fields[n-1].instruction = append(p.fields[n-1].instruction, s...)
+				}
 				return err
 			}
 		case "w:fldChar":
@@ -366,7 +377,7 @@ func (p *paragraph) run(r *xmlwalk.Reader) error {
 				}
 			case "separate":
 				if n := len(p.fields); n > 0 {
-					p.fields[n-1].result, p.fields[n-1].start = true, len(p.text)
+					p.fields[n-1].begin(len(p.text))
 				}
 			case "end":
 				p.endField()
@@ -399,8 +410,8 @@ func (p *paragraph) run(r *xmlwalk.Reader) error {
 					p.put("(" + string(ruby.text) + ")")
 				case "w:rubyBase":
 					// The base follows its reading in the file.
-					n := strings.LastIndexByte(string(p.text), '(')
-					if n >= 0 && strings.HasSuffix(string(p.text), ")") {
+					n := bytes.LastIndexByte(p.text, '(')
+					if n >= 0 && bytes.HasSuffix(p.text, []byte(")")) {
 						p.text = append(p.text[:n], string(ruby.text)+string(p.text[n:])...)
 					} else {
 						p.put(string(ruby.text))

@@ -1,6 +1,7 @@
 package odf
 
 import (
+	"bytes"
 	"strconv"
 	"strings"
 	"unicode"
@@ -301,7 +302,7 @@ func (p *paragraph) drawing(r *xmlwalk.Reader) error {
 		switch e.Tag {
 		case "svg:title", "svg:desc":
 			s, err := r.Text(1 << 16)
-			if s = mdtext.OneLine(s); s != "" && !strings.Contains(string(p.text), s) {
+			if s = mdtext.OneLine(s); s != "" && !bytes.HasSuffix(p.text, []byte(s)) {
 				p.put(s)
 			}
 			return err

@@ -18,6 +18,9 @@ const maxDepth = 24
 // tracking mostly, and bury the text.
 const maxTarget = 300
 
+// maxLinkText is the length of a text over which it is no link's.
+const maxLinkText = 10_000
+
 // Writer builds a text of blocks. The zero value is ready.
 type Writer struct {
 	// Max is the size in bytes over which the writer takes no more; 0 means no limit. See [Writer.Full].
@@ -278,7 +281,9 @@ func Ref(label string) string { return "[^" + label + "]" }
 // Link returns a link, or the text alone where the target is not worth one: it is empty, only a place in the same document, a
 // script or data, longer than 300 bytes, or what the text says already.
 func Link(text, target string) string {
-	target = strings.TrimSpace(target)
+	if target = strings.TrimSpace(target); len(text) > maxLinkText {
+		return text
+	}
 	lower := strings.ToLower(target)
 	bare := strings.TrimPrefix(strings.TrimPrefix(strings.TrimPrefix(lower, "mailto:"), "https://"), "http://")
 	shown := strings.ToLower(strings.TrimSpace(text))

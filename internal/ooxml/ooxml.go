@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/llmemory/llmemory/internal/cfb"
 	"github.com/llmemory/llmemory/internal/docmeta"
 	"github.com/llmemory/llmemory/internal/fault"
 	"github.com/llmemory/llmemory/internal/safezip"
@@ -62,6 +63,12 @@ type Relation struct {
 
 // Open opens a document of so many bytes.
 func Open(ctx context.Context, r io.ReaderAt, size int64) (*Package, error) {
+	if file, err := cfb.Open(r, size); err == nil { // encrypted documents lie in a container of the old format
+		if file.Has("EncryptedPackage") {
+			return nil, fmt.Errorf("%w: the document needs a password", fault.Encrypted)
+		}
+		return nil, fmt.Errorf("%w: a document of the old binary format", fault.Unsupported)
+	}
 	z, err := safezip.Open(r, size, safezip.Limits{})
 	if err != nil {
 		return nil, err

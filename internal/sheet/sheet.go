@@ -19,6 +19,8 @@ type Writer struct {
 
 	cells   int
 	block   []row // rows that belong together
+	low     int   // the first and the last column of the block
+	high    int
 	current row
 	at      int
 }
@@ -88,6 +90,11 @@ func (s *Writer) endRow() {
 	if n := len(s.block); n > 0 && r.at != s.block[n-1].at+1 && !s.goesOn(r) {
 		s.endBlock()
 	}
+	first, last := r.cells[0].col, r.cells[len(r.cells)-1].col
+	if len(s.block) == 0 {
+		s.low, s.high = first, last
+	}
+	s.low, s.high = min(s.low, first), max(s.high, last)
 	s.block = append(s.block, r)
 }
 
@@ -96,23 +103,14 @@ func (s *Writer) goesOn(r row) bool {
 	if len(s.block) < 2 {
 		return false
 	}
-	low, high := s.extent()
 	numbers := false
 	for _, c := range r.cells {
-		if c.col < low || c.col > high {
+		if c.col < s.low || c.col > s.high {
 			return false
 		}
 		numbers = numbers || c.number
 	}
 	return numbers
-}
-
-func (s *Writer) extent() (low, high int) {
-	low = s.block[0].cells[0].col
-	for _, r := range s.block {
-		low, high = min(low, r.cells[0].col), max(high, r.cells[len(r.cells)-1].col)
-	}
-	return low, high
 }
 
 // endBlock writes the rows read so far.

@@ -84,6 +84,14 @@ func TestWriterIsBounded(t *testing.T) {
 	if len(md.String()) > 1000 {
 		t.Errorf("a diagonal of ten cells takes %d bytes", len(md.String()))
 	}
+	// Every other row is empty: each row asks whether the table goes on.
+	md, w = mdtext.Writer{}, sheet.Writer{W: &md}
+	w.Sheet("x")
+	for i := range 200_000 {
+		w.Cell(2*i-i%2, 0, "1", true)
+		w.Cell(2*i-i%2, 1, "2", true)
+	}
+	w.End()
 	md, w = mdtext.Writer{}, sheet.Writer{W: &md}
 	w.Sheet("x")
 	for i := range 20_000 {
