@@ -25,8 +25,12 @@
 //
 // Text has paragraphs, parted by empty lines. Markdown is read by a CommonMark parser: headings open sections, lists fall
 // into items, tables into rows, and fenced code is cut like code. Code is cut at empty lines and at the least indented lines
-// first. A leaf never holds the end of one section and the beginning of another, unless both are tiny, whole and of the same
+// first. Lines between equals signs are headings where there are no others. A leaf never holds the end of one section and the beginning of another, unless both are tiny, whole and of the same
 // parent. A heading belongs to what stands under it.
+//
+// HTML is cut at its blocks, tags included; CSV between rows; slides at their pages. Source code is cut between declarations, each with
+// its comment: Go is parsed, and of some twenty other languages the brackets or the indentation are followed, which is no parsing. The
+// header of a table is the last heading of the rows that are cut from it, and a declaration's name that of its leaves.
 //
 // A message falls into its header, what its sender wrote, each run of quoted lines by depth, messages within it, and signatures; no
 // leaf holds two of these, and their headings are the subject and who wrote them. A chat falls into turns, which are put together but
@@ -34,6 +38,11 @@
 //
 // Parents join two or more leaves: a section as a whole where it has the size, else neighbouring leaves of one section, or
 // small sections of one parent.
+//
+// # Other strategies
+//
+// [Fixed] cuts after so many tokens, [Sentence] between sentences, [Semantic] where vectors tell that the subject changes. They have one
+// size for all texts, no headings and no parents.
 //
 // # Edits
 //

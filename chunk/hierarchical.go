@@ -190,6 +190,7 @@ func (h Hierarchical) size(label string) Size {
 	}
 	size := Size{Leaf: cmp.Or(own.Leaf, standard.Leaf), Parent: cmp.Or(own.Parent, standard.Parent)}
 	size.Leaf = max(1, min(size.Leaf, h.max()*3/4))
+
 	return size
 }
 
@@ -218,6 +219,10 @@ func (h Hierarchical) chunk(ctx context.Context, t Text, window int) ([]Piece, e
 	if err := b.read(h.structure(t), t); err != nil {
 		return nil, fmt.Errorf("chunk: %w", err)
 	}
+	if len(b.soft) > 0 {
+		b.outline = append(b.soft, b.outline...)
+		slices.SortStableFunc(b.outline, func(a, b heading) int { return a.start - b.start })
+	}
 	packer := packer{units: b.units, target: size.Leaf, max: b.keep}
 	packer.sections(0, len(b.units))
 	leaves, err := b.leaves(packer.cuts)
@@ -235,6 +240,13 @@ func (h Hierarchical) chunk(ctx context.Context, t Text, window int) ([]Piece, e
 func (b *builder) read(structure Structure, t Text) error {
 	switch structure {
 	case Markdown:
+		is, err := b.wiki()
+		switch {
+		case err != nil:
+			return err
+		case is:
+			return b.paragraphs(0, len(b.text), blockStrength)
+		}
 		return b.markdown()
 	case HTML:
 		return b.html()
@@ -249,6 +261,9 @@ func (b *builder) read(structure Structure, t Text) error {
 	case Code:
 		return b.source(t.Markup)
 	default:
+		if err := b.titles(0, len(b.text)); err != nil {
+			return err
+		}
 		return b.paragraphs(0, len(b.text), blockStrength)
 	}
 }

@@ -159,7 +159,7 @@ func (w *web) emit(end int) error {
 		if c.head == "" {
 			w.note(c.start, w.path)
 		} else {
-			w.note(c.start, w.under(c.head))
+			w.note(c.start, w.under(c.start, c.head))
 		}
 	}
 	return w.add([]region{c.region}, end)

@@ -472,14 +472,14 @@ func (b *builder) tableRows(start, end int, s strength, number int) error {
 			s = closerStrength
 		}
 		if number == 3 || number == first && first > 3 {
-			b.note(l.start, b.under(b.head))
+			b.note(l.start, b.under(l.start, b.head))
 		}
 		number++
 		err := b.block(l.start, l.end, s, b.clauses)
 		s = lineStrength
 		return err
 	})
-	b.note(end, b.path)
+	b.note(end, b.inForce(end))
 	return err
 }
 
@@ -497,12 +497,13 @@ func columns(cells []string) string {
 	return clean(strings.Join(names, " | "), maxHeadBytes)
 }
 
-// under returns the path of headings in force with one more.
-func (b *builder) under(title string) []string {
+// under returns the path of headings in force at an offset, with one more.
+func (b *builder) under(at int, title string) []string {
+	path := b.inForce(at)
 	if title == "" {
-		return b.path
+		return path
 	}
-	return append(b.path[:len(b.path):len(b.path)], title)
+	return append(path[:len(path):len(path)], title)
 }
 
 // position returns where a block begins, or -1.

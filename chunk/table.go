@@ -125,7 +125,7 @@ func (b *builder) table(markup string) error {
 			}
 		}
 		if rows == 1 && head {
-			b.note(start, b.under(b.head))
+			b.note(start, b.under(start, b.head))
 			s = closerStrength // a header alone says nothing
 		}
 		if err := b.block(start, stop, s, b.prose); err != nil {

@@ -74,6 +74,13 @@ func (b *builder) paragraphs(start, end int, first strength) error {
 			empty++
 			return err
 		}
+		if level := b.titled[from2]; level > 0 {
+			if err := flush(); err != nil {
+				return err
+			}
+			first, lastTitle, lastLead = 0, false, false
+			return b.hold(from2, to2, headingStrength+strength(6-level))
+		}
 		if from < 0 {
 			from = from2
 		}
@@ -84,7 +91,10 @@ func (b *builder) paragraphs(start, end int, first strength) error {
 	if err != nil {
 		return err
 	}
-	return flush()
+	if err := flush(); err != nil {
+		return err
+	}
+	return b.release(end)
 }
 
 // title reports whether a paragraph of one line looks like the title of what follows: short, without a mark at its end.
@@ -106,6 +116,9 @@ func (b *builder) prose(start, end int, s strength) error {
 		width = max(width, utf8.RuneCountInString(b.text[l.start:l.end]))
 		return nil
 	})
+	if width > widest {
+		return b.longLines(start, end, s)
+	}
 	var rows []line // that are one filled paragraph so far
 	length := 0     // of the last of them
 	flush := func() error {
@@ -120,7 +133,7 @@ func (b *builder) prose(start, end int, s strength) error {
 			if n := strings.IndexFunc(word, unicode.IsSpace); n >= 0 {
 				word = word[:n]
 			}
-			layout := width <= widest && length >= narrowest && length+1+utf8.RuneCountInString(word) > width
+			layout := length >= narrowest && length+1+utf8.RuneCountInString(word) > width
 			if !layout {
 				if err := flush(); err != nil {
 					return err
@@ -134,6 +147,24 @@ func (b *builder) prose(start, end int, s strength) error {
 		return err
 	}
 	return flush()
+}
+
+// longLines cuts a text whose lines are paragraphs.
+func (b *builder) longLines(start, end int, s strength) error {
+	return b.lines(start, end, func(l line) error {
+		from, to := b.trim(l.start, l.end)
+		if from == to {
+			return nil
+		}
+		if from > start {
+			s = rowStrength
+		}
+		split := func(start, end int, s strength) error { return b.sentences([]line{{start, end}}, s) }
+		if b.sentential {
+			return split(from, to, s)
+		}
+		return b.block(from, to, s, split)
+	})
 }
 
 // sentences cuts lines that are one filled paragraph at the ends of sentences (Unicode Standard Annex 29), leaving out ends

@@ -25,6 +25,7 @@ const (
 	lineStrength     strength = 42
 	itemStrength     strength = 50 // list items, less 3 for every level of nesting
 	leadStrength     strength = 52 // after a paragraph that ends with a colon
+	rowStrength      strength = 58 // lines that are paragraphs
 	blockStrength    strength = 60 // paragraphs and other blocks
 	gapStrength      strength = 64 // blocks with several empty lines between them
 	// headingStrength is the least of the borders between sections. That before a heading of level n is higher by 6 - n.
@@ -56,12 +57,14 @@ type builder struct {
 	tiny  int // a section's beginning up to this size may be joined with its first subsection
 	units []unit
 
-	outline  outline  // the headings that were read
-	path     []string // those in force
-	declared bool     // whether there is a declaration among the units
-	loosened bool     // whether the last of them is none
-	head     string   // of the table being read
-	pages    []int    // where pages begin that are cut, as far as they are to come
+	outline  outline     // the headings that were read
+	path     []string    // those in force
+	declared bool        // whether there is a declaration among the units
+	loosened bool        // whether the last of them is none
+	soft     outline     // titles that are no headings of the mark-up
+	titled   map[int]int // where lines begin that are such titles, with their levels
+	head     string      // of the table being read
+	pages    []int       // where pages begin that are cut, as far as they are to come
 
 	speakers *transcript // who speaks, in a chat
 

@@ -231,16 +231,22 @@ type ChunkingStrategy struct {
 	Chunks    int    `json:"chunks"`
 	Tokens    int    `json:"tokens"` // of a passage, on average, what it repeats included
 	ExcerptScores
+	// BudgetRecall is the recall of the best passages that have [ChunkingBudget] tokens together, however many they are: what is found
+	// in as much text.
+	BudgetRecall float64 `json:"recall_1000"`
 }
+
+// ChunkingBudget is how many tokens the passages have that make BudgetRecall.
+const ChunkingBudget = 1000
 
 // WriteText writes the report as a table for people.
 func (r *ChunkingReport) WriteText(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %d documents, %d questions, best %d passages by %s\n\n", r.Dataset, r.Documents, r.Questions, r.Top, r.Embedder)
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(t, "passages\ttokens\trecall\tprecision\tIoU\t  strategy\n")
+	fmt.Fprintf(t, "passages\ttokens\trecall\tprecision\tIoU\trecall in %d tokens\t  strategy\n", ChunkingBudget)
 	for _, s := range r.Strategies {
-		fmt.Fprintf(t, "%d\t%d\t%.4f\t%.4f\t%.4f\t  %s\n", s.Chunks, s.Tokens, s.Recall, s.Precision, s.IoU, s.Name)
+		fmt.Fprintf(t, "%d\t%d\t%.4f\t%.4f\t%.4f\t%.4f\t  %s\n", s.Chunks, s.Tokens, s.Recall, s.Precision, s.IoU, s.BudgetRecall, s.Name)
 	}
 	if err := t.Flush(); err != nil {
 		return fmt.Errorf("report: %w", err)

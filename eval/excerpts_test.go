@@ -106,7 +106,7 @@ func TestExcerptFaults(t *testing.T) {
 func TestChunkingReport(t *testing.T) {
 	t.Parallel()
 	r := eval.ChunkingReport{Dataset: "d", Documents: 2, Questions: 3, Embedder: "m", Top: 5, Strategies: []eval.ChunkingStrategy{
-		{Name: "a", Signature: "a/1", Chunks: 7, Tokens: 100, ExcerptScores: eval.ExcerptScores{Recall: .5, Precision: .25, IoU: .125}},
+		{Name: "a", Signature: "a/1", Chunks: 7, Tokens: 100, ExcerptScores: eval.ExcerptScores{Recall: .5, Precision: .25, IoU: .125}, BudgetRecall: .75},
 	}}
 	var text strings.Builder
 	if err := r.WriteText(&text); err != nil {
@@ -117,7 +117,7 @@ func TestChunkingReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `{"dataset":"d","documents":2,"questions":3,"embedder":"m","top":5,"strategies":[{"name":"a","signature":"a/1","chunks":7,` +
-		`"tokens":100,"recall":0.5,"precision":0.25,"iou":0.125}]}`
+		`"tokens":100,"recall":0.5,"precision":0.25,"iou":0.125,"recall_1000":0.75}]}`
 	if string(raw) != want {
 		t.Errorf("got  %s\nwant %s", raw, want)
 	}

@@ -44,9 +44,9 @@ func (t *table) evaluation() string {
 func (t *table) chunkingTable(r *eval.ChunkingReport) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s: %d documents, %d questions, the best %d passages of each.\n\n", t.heading(), r.Dataset, r.Documents, r.Questions, r.Top)
-	b.WriteString("| strategy | passages | tokens | recall | precision | IoU |\n|---|--:|--:|--:|--:|--:|\n")
+	b.WriteString("| strategy | passages | tokens | recall | precision | IoU | recall in 1,000 tokens |\n|---|--:|--:|--:|--:|--:|--:|\n")
 	for _, s := range r.Strategies {
-		fmt.Fprintf(&b, "| %s | %d | %d | %.4f | %.4f | %.4f |\n", s.Name, s.Chunks, s.Tokens, s.Recall, s.Precision, s.IoU)
+		fmt.Fprintf(&b, "| %s | %d | %d | %.4f | %.4f | %.4f | %.4f |\n", s.Name, s.Chunks, s.Tokens, s.Recall, s.Precision, s.IoU, s.BudgetRecall)
 	}
 	return b.String()
 }

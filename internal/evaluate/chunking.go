@@ -71,7 +71,7 @@ func Chunking(ctx context.Context, c ChunkingConfig) (*eval.ChunkingReport, erro
 	}
 	report.Embedder = c.Embedder.Model().Model
 	for _, s := range c.Strategies {
-		passages, inputs, tokens, err := c.cut(ctx, s.Chunker)
+		passages, inputs, sizes, err := c.cut(ctx, s.Chunker)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", s.Name, err)
 		}
@@ -79,28 +79,39 @@ func Chunking(ctx context.Context, c ChunkingConfig) (*eval.ChunkingReport, erro
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", s.Name, err)
 		}
-		found := map[string][]eval.Passage{}
+		found, filled, sum := map[string][]eval.Passage{}, map[string][]eval.Passage{}, 0
 		for i, q := range c.Excerpts.Questions {
-			for _, n := range nearest(asked[i], vectors, report.Top) {
-				found[q.ID] = append(found[q.ID], passages[n])
+			room := eval.ChunkingBudget
+			for rank, n := range nearest(asked[i], vectors) {
+				if rank < report.Top {
+					found[q.ID] = append(found[q.ID], passages[n])
+				}
+				if room -= sizes[n]; room >= 0 {
+					filled[q.ID] = append(filled[q.ID], passages[n])
+				} else if rank >= report.Top {
+					break
+				}
 			}
 		}
+		for _, n := range sizes {
+			sum += n
+		}
 		report.Strategies = append(report.Strategies, eval.ChunkingStrategy{
-			Name: s.Name, Signature: s.Chunker.Signature(), Chunks: len(passages), Tokens: tokens / max(1, len(passages)),
-			ExcerptScores: c.Excerpts.Score(found),
+			Name: s.Name, Signature: s.Chunker.Signature(), Chunks: len(passages), Tokens: sum / max(1, len(passages)),
+			ExcerptScores: c.Excerpts.Score(found), BudgetRecall: c.Excerpts.Score(filled).Recall,
 		})
 	}
 	return report, nil
 }
 
-// cut cuts all documents into passages, and returns what each is embedded from, and the tokens of all.
-func (c *ChunkingConfig) cut(ctx context.Context, chunker chunk.Chunker) (passages []eval.Passage, inputs []string, tokens int, err error) {
+// cut cuts all documents into passages, and returns what each is embedded from, and its tokens.
+func (c *ChunkingConfig) cut(ctx context.Context, chunker chunk.Chunker) (passages []eval.Passage, inputs []string, sizes []int, err error) {
 	for _, name := range slices.Sorted(maps.Keys(c.Excerpts.Documents)) {
 		source := c.Excerpts.Documents[name]
 		label, _ := extract.TypeByName(source.File)
 		pieces, err := chunker.Chunk(ctx, chunk.Text{Content: source.Text, Type: label})
 		if err != nil {
-			return nil, nil, 0, fmt.Errorf("document %s: %w", name, err)
+			return nil, nil, nil, fmt.Errorf("document %s: %w", name, err)
 		}
 		for _, p := range pieces {
 			if p.Level > 0 {
@@ -108,14 +119,14 @@ func (c *ChunkingConfig) cut(ctx context.Context, chunker chunk.Chunker) (passag
 			}
 			r := eval.Range{Start: p.Start - p.Overlap, End: p.End}
 			input := source.Text[r.Start:r.End]
-			tokens += wordpiece.Default().Count(input)
+			sizes = append(sizes, wordpiece.Default().Count(input))
 			if len(p.Heading) > 0 {
 				input = strings.Join(p.Heading, " > ") + "\n" + input
 			}
 			passages, inputs = append(passages, eval.Passage{Document: name, Range: r}), append(inputs, input)
 		}
 	}
-	return passages, inputs, tokens, nil
+	return passages, inputs, sizes, nil
 }
 
 func (c *ChunkingConfig) embed(ctx context.Context, role embedding.Role, texts []string, what string) ([][]float32, error) {
@@ -131,8 +142,8 @@ func (c *ChunkingConfig) embed(ctx context.Context, role embedding.Role, texts [
 	return vectors, nil
 }
 
-// nearest returns the n vectors of the highest cosine to v, the highest first; of equal ones the earlier.
-func nearest(v []float32, vectors [][]float32, n int) []int {
+// nearest returns the vectors by their cosine to v, the highest first; of equal ones the earlier.
+func nearest(v []float32, vectors [][]float32) []int {
 	type candidate struct {
 		at     int
 		cosine float64
@@ -151,9 +162,9 @@ func nearest(v []float32, vectors [][]float32, n int) []int {
 		all[i] = candidate{i, dot}
 	}
 	slices.SortFunc(all, func(a, b candidate) int { return cmp.Or(cmp.Compare(b.cosine, a.cosine), a.at-b.at) })
-	out := make([]int, 0, n)
-	for _, c := range all[:min(n, len(all))] {
-		out = append(out, c.at)
+	out := make([]int, len(all))
+	for i, c := range all {
+		out[i] = c.at
 	}
 	return out
 }
