@@ -203,14 +203,14 @@ func TestMainContent(t *testing.T) {
 func TestHostilePages(t *testing.T) {
 	t.Parallel()
 	for name, doc := range map[string]string{
-		"nested divs":        strings.Repeat("<div>", 100_000) + "needle",
+		"nested divs":        strings.Repeat("<div>", 10_000) + "needle",
 		"nested lists":       strings.Repeat("<ul><li>", 100) + "needle",
 		"nested tables":      strings.Repeat("<table><tr><td>x<td>", 60) + "needle",
-		"nested inline":      strings.Repeat("<b><i><a href=x>", 50_000) + "needle",
-		"many elements":      strings.Repeat("<p>x", 500_000) + "needle",
-		"many attributes":    "<p " + strings.Repeat("class=a ", 200_000) + ">needle",
-		"misnested":          strings.Repeat("<a><table><tr></a><td>", 5_000) + "needle",
-		"large spans":        "<table>" + strings.Repeat("<tr><td colspan=100000 rowspan=100000>x<td>y", 2000) + "</table>needle",
+		"nested inline":      strings.Repeat("<b><i><a href=x>", 2_000) + "needle",
+		"many elements":      strings.Repeat("<p>x", 401_000) + "needle",
+		"many attributes":    "<p " + strings.Repeat("class=a ", 20_000) + ">needle",
+		"misnested":          strings.Repeat("<a><table><tr></a><td>", 300) + "needle",
+		"large spans":        "<table>" + strings.Repeat("<tr><td colspan=100000 rowspan=100000>x<td>y", 200) + "</table>needle",
 		"script in a script": "<script><script></script>needle",
 		"unclosed comment":   "needle<!--" + strings.Repeat("-", 1000),
 		"NUL":                "need\x00le",
@@ -220,8 +220,8 @@ func TestHostilePages(t *testing.T) {
 			t.Errorf("%s: the text is lost: %.200q", name, got.Content)
 		}
 	}
-	extracttest.Refused(t, html.Extractor{}, []byte("<p>"+strings.Repeat("word ", 6<<20)), extract.ErrTooLarge)
-	picture := extracttest.Extract(t, html.Extractor{}, extract.Input{}, []byte(`<p>be<img src="data:image/png;base64,`+strings.Repeat("AAAA", 8<<20)+`">fore</p>`))
+	extracttest.Refused(t, html.Extractor{}, []byte("<p>"+strings.Repeat("word ", 5<<20)), extract.ErrTooLarge)
+	picture := extracttest.Extract(t, html.Extractor{}, extract.Input{}, []byte(`<p>be<img src="data:image/png;base64,`+strings.Repeat("AAAA", 1<<20)+`">fore</p>`))
 	if picture.Content != "before\n" || picture.Warnings != nil {
 		t.Errorf("a large picture within a page: %.100q, warnings %q", picture.Content, picture.Warnings)
 	}
