@@ -205,11 +205,12 @@ type RunLog struct {
 	next    int64
 	print   [4]uint64 // the sum of the hashes of all outcomes, whatever their order
 	changed bool
+	noted   map[string]Status // by path
 }
 
 // LogRun begins a run of files from sources, which are folders and files as [RunFile.Source] names them. Nothing is written yet.
 func (o *Owner) LogRun(origin string, sources []string) *RunLog {
-	return &RunLog{owner: o, next: 1, run: Run{OriginID: cmp.Or(origin, "default"), Sources: clean(sources), State: RunRunning,
+	return &RunLog{owner: o, next: 1, noted: map[string]Status{}, run: Run{OriginID: cmp.Or(origin, "default"), Sources: clean(sources), State: RunRunning,
 		StartedAt: time.Now().UTC().Truncate(time.Microsecond)}}
 }
 
@@ -230,6 +231,7 @@ func cleanText(s string) string {
 // a vector.
 func (l *RunLog) Note(f RunFile, embedded int) {
 	f.Source, f.Path, f.Message = cleanText(f.Source), cleanText(f.Path), cleanText(f.Message)
+	l.noted[f.Path] = f.Outcome
 	f.Number = l.next
 	l.next++
 	l.run.Embedded += int64(embedded)
@@ -307,14 +309,19 @@ func (l *RunLog) End(ctx context.Context, complete bool) (*Run, error) {
 	var runs []Run
 	if complete {
 		l.run.State = RunComplete
-		for _, sum := range l.print {
-			l.run.Fingerprint = binary.BigEndian.AppendUint64(l.run.Fingerprint, sum)
-		}
 		var err error
 		if runs, err = l.owner.memory.store.Runs(ctx, RunsParams{Owner: l.owner.id, Limit: maxLimit}); err != nil {
 			return nil, err
 		}
 		at := slices.IndexFunc(runs, func(r Run) bool { return r.State == RunComplete && r.sameSource(&l.run) })
+		if at >= 0 {
+			if err := l.carry(ctx, &runs[at]); err != nil {
+				return nil, err
+			}
+		}
+		for _, sum := range l.print {
+			l.run.Fingerprint = binary.BigEndian.AppendUint64(l.run.Fingerprint, sum)
+		}
 		if !l.changed && at >= 0 && string(runs[at].Fingerprint) == string(l.run.Fingerprint) {
 			return nil, nil
 		}
@@ -328,6 +335,39 @@ func (l *RunLog) End(ctx context.Context, complete bool) (*Run, error) {
 		}
 	}
 	return &l.run, nil
+}
+
+// carry takes over, from the last complete run, what lies within files that are unchanged: they were not read again, so nothing was
+// noted of it.
+func (l *RunLog) carry(ctx context.Context, last *Run) error {
+	for after := int64(0); ; {
+		page, err := l.owner.memory.store.RunFiles(ctx, RunFilesParams{Owner: l.owner.id, Run: last.ID, After: after, Limit: maxLimit})
+		if err != nil {
+			return err
+		}
+		for _, f := range page {
+			after = f.Number
+			if _, known := l.noted[f.Path]; known || f.Outcome == Removed || !l.withinUnchanged(f.Path) {
+				continue
+			}
+			if f.Outcome == Created || f.Outcome == Updated {
+				f.Outcome = Unchanged
+			}
+			l.Note(f, 0)
+		}
+		if len(page) < maxLimit {
+			return nil
+		}
+	}
+}
+
+func (l *RunLog) withinUnchanged(path string) bool {
+	for at := strings.LastIndexByte(path, '/'); at > 0; at = strings.LastIndexByte(path[:at], '/') {
+		if outcome, known := l.noted[path[:at]]; known {
+			return outcome == Unchanged
+		}
+	}
+	return false
 }
 
 func (r *Run) sameSource(other *Run) bool {

@@ -51,7 +51,7 @@ func TestRun(t *testing.T) {
 	for _, table := range []string{"schema_migrations", "users"} {
 		want = append(want, "auth."+table)
 	}
-	for _, table := range append(memory[:6:6], append([]string{"processed_documents"}, memory[6:]...)...) {
+	for _, table := range append(memory[:8:8], append([]string{"processed_documents"}, memory[8:]...)...) {
 		want = append(want, "doc_processor."+table)
 	}
 	for _, table := range memory {

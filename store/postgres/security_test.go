@@ -87,12 +87,18 @@ func TestRowSecurity(t *testing.T) {
 	must(t, err)
 	run(t, s.keeper, `INSERT INTO `+pgx.Identifier{schema}.Sanitize()+`.embedding_indexes (owner_id, generation, index_name, vectors)
 		VALUES ('a', 1, 'none', 1), ('b', 1, 'none', 1)`)
+	for _, owner := range []string{"a", "b"} {
+		l := mem.Owner(owner).LogRun("", []string{"/s"})
+		l.Note(llmemory.RunFile{Path: "/s/x", Outcome: llmemory.Created}, 0)
+		_, err := l.End(ctx, true)
+		must(t, err)
+	}
 
 	// Every table with an owner_id, whatever the package thinks of it.
 	conn := observer(t, s.app)
 	tables := list(t, s.keeper, `SELECT c.relname::text FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
 		WHERE c.relnamespace = $1::regnamespace AND c.relkind = 'r' AND a.attname = 'owner_id' ORDER BY 1`, pgx.Identifier{schema}.Sanitize())
-	if len(tables) != 9 {
+	if len(tables) != 11 {
 		t.Errorf("tables of owners: %v", tables)
 	}
 	for _, table := range tables {

@@ -19,6 +19,7 @@ func (s *suite) ledgerCases() []testCase {
 		{name: "Owners", run: s.testRunOwners},
 		{name: "SourceFiles", run: s.testSourceFiles},
 		{name: "Log", run: s.testRunLog},
+		{name: "Within", run: s.testRunWithin},
 		{name: "Kept", run: s.testRunsKept},
 		{name: "DeleteAll", run: s.testDeleteAllRuns},
 	}
@@ -243,6 +244,41 @@ func (s *suite) testRunLog(t *testing.T) {
 	}
 	if _, err := o.Run(ctx, 99); !errors.Is(err, llmemory.ErrNotFound) {
 		t.Errorf("no such run: %v", err)
+	}
+}
+
+// testRunWithin keeps in the ledger what lies within files that were not read again.
+func (s *suite) testRunWithin(t *testing.T) {
+	o, ctx := s.owner(t), t.Context()
+	log := func(files ...llmemory.RunFile) *llmemory.Run {
+		t.Helper()
+		l := o.LogRun("o", []string{"/a"})
+		for _, f := range files {
+			f.Source = "/a"
+			l.Note(f, 0)
+		}
+		return must(l.End(ctx, true))(t)
+	}
+	mail := llmemory.RunFile{Path: "/a/m", DocumentID: fileID("m"), Outcome: llmemory.Created}
+	plain := llmemory.RunFile{Path: "/a/p", DocumentID: fileID("p"), Outcome: llmemory.Created}
+	log(mail, llmemory.RunFile{Path: "/a/m/good", DocumentID: fileID("m/good"), Outcome: llmemory.Created},
+		llmemory.RunFile{Path: "/a/m/bad", Outcome: llmemory.Failed, Reason: "damaged"}, plain,
+		llmemory.RunFile{Path: "/a/p/gone", DocumentID: fileID("p/gone"), Outcome: llmemory.Created})
+	mail.Outcome, plain.Outcome = llmemory.Unchanged, llmemory.Unchanged
+	if again := log(mail, plain); again != nil {
+		t.Errorf("the same again: written as %+v", again)
+	}
+	plain.Outcome = llmemory.Updated
+	second := log(mail, plain)
+	if second == nil || second.Unchanged != 2 || second.Failed != 1 || second.Updated != 1 {
+		t.Fatalf("the second run: %+v", second)
+	}
+	var got []string
+	for _, f := range must(o.RunFiles(ctx, second.ID, nil))(t) {
+		got = append(got, f.Path+" "+string(f.Outcome))
+	}
+	if diff := cmp.Diff([]string{"/a/m unchanged", "/a/p updated", "/a/m/good unchanged", "/a/m/bad failed"}, got); diff != "" {
+		t.Errorf("its files (-want +got):\n%s", diff)
 	}
 }
 

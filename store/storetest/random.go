@@ -190,7 +190,10 @@ func (h *history) checkAdded(t *testing.T, m *model, doc llmemory.Document, got 
 		t.Errorf("error %v, want %v", err, wantErr)
 		return
 	}
-	got.Err = nil
+	got.Err, want.Key = nil, got.Key
+	if k := doc.Key; k != "" && got.Key != k {
+		t.Errorf("key %q, want %q", got.Key, k)
+	}
 	if diff := cmp.Diff(want, got); diff != "" && err == nil {
 		t.Errorf("added (-want +got):\n%s", diff)
 	}

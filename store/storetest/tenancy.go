@@ -177,6 +177,30 @@ func probes() map[string]func(t *testing.T, x *tenants) (any, error) {
 			}
 			return nil, err
 		},
+		"Store.PutRun": func(t *testing.T, x *tenants) (any, error) {
+			_, err := x.store.PutRun(t.Context(), llmemory.PutRunParams{Owner: x.stranger, Run: llmemory.Run{ID: x.run(t), StartedAt: time.Unix(1, 0)}})
+			if !errors.Is(err, llmemory.ErrNotFound) {
+				return "another owner's run was written", err
+			}
+			return nil, nil
+		},
+		"Store.Runs": func(t *testing.T, x *tenants) (any, error) {
+			return x.store.Runs(t.Context(), llmemory.RunsParams{Owner: x.stranger, ID: x.run(t), Limit: 10})
+		},
+		"Store.RunFiles": func(t *testing.T, x *tenants) (any, error) {
+			return x.store.RunFiles(t.Context(), llmemory.RunFilesParams{Owner: x.stranger, Run: x.run(t), Limit: 10})
+		},
+		"Store.SourceFiles": func(t *testing.T, x *tenants) (any, error) {
+			x.run(t)
+			return x.store.SourceFiles(t.Context(), llmemory.SourceFilesParams{Owner: x.stranger, OriginID: "o", Source: "/s", Limit: 10})
+		},
+		"Store.ForgetRuns": func(t *testing.T, x *tenants) (any, error) {
+			n, err := x.store.ForgetRuns(t.Context(), llmemory.ForgetRunsParams{Owner: x.stranger, Runs: []int64{x.run(t)}})
+			if n > 0 {
+				return n, err
+			}
+			return nil, err
+		},
 		"Store.Known": func(t *testing.T, x *tenants) (any, error) {
 			var p llmemory.KnownParams
 			p.Generation = x.generation
@@ -437,4 +461,11 @@ func (s *suite) testCanary(t *testing.T) {
 			t.Fatalf("after %d steps, the last of them:\n%s", step+1, strings.Join(log[max(0, len(log)-5):], "\n"))
 		}
 	}
+}
+
+// run stores a run of the owner's, and returns its id.
+func (x *tenants) run(t *testing.T) int64 {
+	t.Helper()
+	return must(x.store.PutRun(t.Context(), llmemory.PutRunParams{Owner: x.owner, Run: llmemory.Run{OriginID: "o", StartedAt: time.Unix(1, 0)},
+		Files: []llmemory.RunFile{{Number: 1, Source: "/s", Path: "/s/secret", DocumentID: x.document.ID, Outcome: llmemory.Created}}}))(t)
 }
