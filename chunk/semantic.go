@@ -51,7 +51,7 @@ func (s Semantic) buffer() int {
 func (s Semantic) Validate() error {
 	return s.settings().validate(func(int) error {
 		if s.Embed == nil || s.EmbedName == "" {
-			return errors.New("Embed and EmbedName are required")
+			return errors.New("the semantic chunker needs Embed and EmbedName")
 		}
 		return nil
 	})
@@ -99,7 +99,7 @@ func (s Semantic) weigh(b *builder) error {
 			return err
 		}
 		if len(vectors) != len(texts) {
-			return fmt.Errorf("Embed returned %d vectors for %d texts", len(vectors), len(texts))
+			return fmt.Errorf("an embedding of %d vectors for %d texts", len(vectors), len(texts))
 		}
 		for i, v := range vectors {
 			if at+i > 0 {
@@ -118,7 +118,7 @@ func (s Semantic) weigh(b *builder) error {
 // distance is that of cosine, from 0 to 2.
 func distance(a, b []float32) (float64, error) {
 	if len(a) != len(b) {
-		return 0, fmt.Errorf("Embed returned vectors of %d and %d numbers", len(a), len(b))
+		return 0, fmt.Errorf("embeddings of %d and %d numbers", len(a), len(b))
 	}
 	var ab, aa, bb float64
 	for i := range a {
@@ -128,7 +128,7 @@ func distance(a, b []float32) (float64, error) {
 	}
 	d := 1 - ab/math.Sqrt(aa*bb)
 	if math.IsNaN(d) || math.IsInf(d, 0) {
-		return 0, errors.New("Embed returned a vector without direction")
+		return 0, errors.New("an embedding without direction")
 	}
 	return max(0, d), nil
 }
