@@ -51,7 +51,7 @@ func (s Semantic) buffer() int {
 func (s Semantic) Validate() error {
 	return s.settings().validate(func(int) error {
 		if s.Embed == nil || s.EmbedName == "" {
-			return errors.New("the semantic chunker needs Embed and EmbedName")
+			return errors.New("needs Embed and EmbedName")
 		}
 		return nil
 	})

@@ -204,14 +204,14 @@ func TestStrategiesFail(t *testing.T) {
 		}
 	}
 	for want, cut := range map[string]chunk.Chunker{
-		"chunk.Fixed: negative Tokens":        chunk.Fixed{Tokens: -1},
-		"chunk.Fixed: negative Overlap":       chunk.Fixed{Overlap: -1},
-		"an Overlap of 200":                   chunk.Fixed{Overlap: 200},
-		"chunk.Fixed: one of Count":           chunk.Fixed{CountName: "x"},
-		"chunk.Sentence: negative Tokens":     chunk.Sentence{Tokens: -1},
-		"negative Overlap: -2":                chunk.Sentence{Overlap: -2},
-		"chunk.Semantic: Embed and EmbedName": chunk.Semantic{Tokens: 3},
-		`unknown Structure "poem"`:            chunk.Hierarchical{Structure: "poem"},
+		"chunk.Fixed: negative Tokens":              chunk.Fixed{Tokens: -1},
+		"chunk.Fixed: negative Overlap":             chunk.Fixed{Overlap: -1},
+		"an Overlap of 200":                         chunk.Fixed{Overlap: 200},
+		"chunk.Fixed: one of Count":                 chunk.Fixed{CountName: "x"},
+		"chunk.Sentence: negative Tokens":           chunk.Sentence{Tokens: -1},
+		"negative Overlap: -2":                      chunk.Sentence{Overlap: -2},
+		"chunk.Semantic: needs Embed and EmbedName": chunk.Semantic{Tokens: 3},
+		`unknown Structure "poem"`:                  chunk.Hierarchical{Structure: "poem"},
 	} {
 		if _, err := cut.Chunk(t.Context(), chunk.Text{Content: "text"}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: error %v, want %s", cut, err, want)
