@@ -29,7 +29,10 @@ func guest(t *testing.T, path string) string {
 		binary, err := os.ReadFile(program)
 		must(t, err)
 		cmd.Path = filepath.Join(filepath.Dir(path), "..", "program")
-		must(t, os.WriteFile(cmd.Path, binary, 0o755))
+		syscall.ForkLock.RLock() // a program that another test starts meanwhile would have the file open for writing for a moment
+		err = os.WriteFile(cmd.Path, binary, 0o755)
+		syscall.ForkLock.RUnlock()
+		must(t, err)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	}
 	cmd.Env = append(os.Environ(), guestTask+"="+path)
