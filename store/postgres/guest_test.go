@@ -293,6 +293,43 @@ func calls(db *pgdbm.DB) []call {
 			return counts("documents", int(stats.Documents), 52, nil)
 		}},
 
+		{"Owner.Preview", func(ctx context.Context) error {
+			found, err := ws.Preview(ctx, []llmemory.Document{{Name: "previewed", Content: "eta"}})
+			return counts("documents", len(found), 1, err)
+		}},
+		{"Owner.LogRun, Store.PutRun, Owner.Run, Owner.RunFiles, Owner.SourceFiles", func(ctx context.Context) error {
+			log := ws.LogRun("ann", []string{"/a"})
+			log.Note(llmemory.RunFile{Source: "/a", Path: "/a/b", DocumentID: note.DocumentID, Outcome: llmemory.Created}, 0)
+			run, err := log.End(ctx, true)
+			if err != nil {
+				return err
+			}
+			if _, err := ws.Run(ctx, run.ID); err != nil {
+				return err
+			}
+			if _, err := ws.RunFiles(ctx, run.ID, nil); err != nil {
+				return err
+			}
+			found, err := ws.SourceFiles(ctx, "ann", "/a")
+			return counts("files", len(found), 1, err)
+		}},
+		{"Owner.Runs, Store.Runs, Store.RunFiles, Store.SourceFiles, Store.ForgetRuns", func(ctx context.Context) error {
+			if _, err := ws.Runs(ctx, nil); err != nil {
+				return err
+			}
+			if _, err := store.Runs(ctx, llmemory.RunsParams{Owner: "o", Limit: 10}); err != nil {
+				return err
+			}
+			if _, err := store.RunFiles(ctx, llmemory.RunFilesParams{Owner: "o", Run: 1, Limit: 10}); err != nil {
+				return err
+			}
+			if _, err := store.SourceFiles(ctx, llmemory.SourceFilesParams{Owner: "o", OriginID: "default", Source: "/a", Limit: 10}); err != nil {
+				return err
+			}
+			n, err := store.ForgetRuns(ctx, llmemory.ForgetRunsParams{Owner: "o"})
+			return counts("runs", n, 1, err)
+		}},
+
 		{"Store.Lookup", func(ctx context.Context) error {
 			identities := []llmemory.Identity{{OriginID: "ann", Key: "note"}, {OriginID: "ann", Key: "nothing"}}
 			found, err := store.Lookup(ctx, llmemory.LookupParams{Owner: "o", Identities: identities})
@@ -518,11 +555,11 @@ func calls(db *pgdbm.DB) []call {
 		}},
 		{"Migrator.Down", func(ctx context.Context) error {
 			done, err := migrator().Down(ctx, 0)
-			return counts("migrations", len(done), 1, err)
+			return counts("migrations", len(done), files, err)
 		}},
 		{"Migrate", func(ctx context.Context) error {
 			done, err := postgres.Migrate(ctx, db)
-			return counts("migrations", len(done), 1, err)
+			return counts("migrations", len(done), files, err)
 		}},
 		{"Store.Close", func(context.Context) error { return store.Close() }},
 		{"Owner.Add after the end", func(ctx context.Context) error { return fails(add(ctx, "late", "late"), llmemory.ErrClosed) }},

@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -86,6 +87,23 @@ func catalogue(t testing.TB, conn *pgx.Conn) []string {
 			FROM pg_class c JOIN schemas n ON n.oid = relnamespace
 		UNION ALL SELECT concat_ws(' ', nspname, proname, p.xmin) FROM pg_proc p JOIN schemas n ON n.oid = pronamespace
 		ORDER BY 1`)
+}
+
+// ourRecords are the migrations of a store as recorded lists them, and files is how many there are.
+var ourRecords = []string{"aword_memory 1 documents", "aword_memory 2 sources"}
+
+const files = 2
+
+// migrated is how many of a store's migrations are applied in a schema.
+func migrated(t testing.TB, conn *pgx.Conn, schema string) int {
+	t.Helper()
+	table := pgx.Identifier{schema, "schema_migrations"}.Sanitize()
+	if list(t, conn, "SELECT (to_regclass($1) IS NOT NULL)::text", table)[0] == "false" {
+		return 0
+	}
+	n, err := strconv.Atoi(list(t, conn, "SELECT count(*)::text FROM "+table)[0])
+	must(t, err)
+	return n
 }
 
 // contents gives number and checksum of the rows of every table in a schema.
