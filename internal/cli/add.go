@@ -81,6 +81,7 @@ type addition struct {
 	stored   map[string]bool            // documents that were seen
 	plan     plan
 	template llmemory.Document // what the flags say of every document
+	each     bool              // documents have origins of their own, so that what is wrong with one is no flag's fault
 	progress *progress
 	total    int
 	far      advance
@@ -109,11 +110,8 @@ func (a *app) add(ctx context.Context, args []string) error {
 		return err
 	}
 	defer g.close()
-	n := &addition{app: a, template: template, total: len(g.files), progress: a.progress(), done: map[llmemory.Status]int{},
-		outcomes: map[string]llmemory.Status{}, stored: map[string]bool{}}
-	for i := range g.files {
-		n.far.total += float64(g.files[i].size)
-	}
+	n := a.newAddition(template)
+	n.expect(g.files)
 	if stdin {
 		n.total++
 	}
@@ -147,6 +145,24 @@ func (a *app) add(ctx context.Context, args []string) error {
 		n.progress.clear()
 		return n.concludeDry(ctx, err)
 	}
+	return n.finish(ctx, memory, err)
+}
+
+func (a *app) newAddition(template llmemory.Document) *addition {
+	return &addition{app: a, template: template, progress: a.progress(), done: map[llmemory.Status]int{},
+		outcomes: map[string]llmemory.Status{}, stored: map[string]bool{}}
+}
+
+// expect counts files that are to come.
+func (n *addition) expect(files []file) {
+	n.total += len(files)
+	for i := range files {
+		n.far.total += float64(files[i].size)
+	}
+}
+
+// finish does what is left to do when the files are added, or the run was stopped by err, and sums up.
+func (n *addition) finish(ctx context.Context, memory *llmemory.Memory, err error) error {
 	if err == nil && n.pending > 0 {
 		err = ctx.Err() // the documents are stored, but their vectors were cut short
 	}
@@ -220,10 +236,8 @@ func (a *app) template() (llmemory.Document, error) {
 	default:
 		return d, usagef("--if-exists %q: must be update, skip or error", o.ifExists)
 	}
-	switch d.Embed {
-	case llmemory.EmbedNow, llmemory.EmbedLater, llmemory.EmbedNever:
-	default:
-		return d, usagef("--embed %q: must be now, later or never", o.embed)
+	if err := checkEmbed(d.Embed); err != nil {
+		return d, err
 	}
 	if d.Date, err = parseDate("date", o.date, false); err != nil {
 		return d, err
@@ -242,6 +256,14 @@ func (a *app) template() (llmemory.Document, error) {
 		d.Metadata[k] = values[i]
 	}
 	return d, nil
+}
+
+func checkEmbed(e llmemory.Embed) error {
+	switch e {
+	case llmemory.EmbedNow, llmemory.EmbedLater, llmemory.EmbedNever:
+		return nil
+	}
+	return usagef("--embed %q: must be now, later or never", e)
 }
 
 func (n *addition) run(ctx context.Context, files []file, stdin bool) error {
@@ -264,6 +286,9 @@ func (n *addition) run(ctx context.Context, files []file, stdin bool) error {
 		}
 		if n.opts.key != "" {
 			d.Key = n.opts.key
+		}
+		if f.describe != nil {
+			f.describe(&d)
 		}
 		if err := n.queue(ctx, f, d, r); err != nil {
 			return err
@@ -394,8 +419,10 @@ func (n *addition) flush(ctx context.Context) error {
 		case r.DocumentID == "": // a container: its parts have been told of
 			n.warn(f.path, &r)
 			n.outcomes[f.absolute] = llmemory.Updated
+			n.mark(f, &r)
 		default:
 			n.added(f, r)
+			n.mark(f, &r)
 		}
 		n.seen++
 	}
@@ -409,6 +436,13 @@ func (n *addition) flush(ctx context.Context) error {
 		err = fmt.Errorf("write the ledger: %w", written)
 	}
 	return err
+}
+
+// mark lets a file know what was stored of it.
+func (n *addition) mark(f *file, r *llmemory.Added) {
+	if f.stored != nil && !n.opts.dryRun {
+		f.stored(r)
+	}
 }
 
 // parts tells what became of what lies within a file.
@@ -568,7 +602,7 @@ func (a *advance) String() string {
 // mistaken tells whether an error is a flag's fault, such as an origin that is too long, which every document has.
 func (n *addition) mistaken(err error) bool {
 	var invalid *llmemory.InvalidError
-	if !errors.As(err, &invalid) {
+	if n.each || !errors.As(err, &invalid) {
 		return false
 	}
 	switch invalid.Field {

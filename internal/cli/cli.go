@@ -1,7 +1,7 @@
 // Package cli is the llmemory program: its commands, its settings and how these are found, and what it prints.
 //
 // Results go to standard output, everything else to standard error. With --json standard output is one JSON document ("add"
-// prints one JSON document a line). Exit codes are stable: see [Main].
+// and "archive index" print one JSON document a line). Exit codes are stable: see [Main].
 package cli
 
 import (
@@ -216,7 +216,7 @@ func (a *app) root() *cobra.Command {
 			s.bind(root, flags, &a.opts)
 		}
 	}
-	root.AddCommand(a.addCommand(), a.searchCommand(), a.listCommand(), a.getCommand(), a.deleteCommand(), a.statsCommand(), a.runsCommand(),
+	root.AddCommand(a.addCommand(), a.searchCommand(), a.listCommand(), a.getCommand(), a.deleteCommand(), a.statsCommand(), a.runsCommand(), a.archiveCommand(),
 		a.embedCommand(), a.queueCommand(), a.modelsCommand(), a.exportCommand(), a.importCommand(), a.copyCommand(), a.migrateCommand(), a.evalCommand(), a.doctorCommand(), a.versionCommand(), a.docsCommand())
 	root.AddCommand(helpTopics()...)
 	root.InitDefaultHelpCmd()

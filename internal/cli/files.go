@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/llmemory/llmemory"
 )
 
 // file is a file to add.
@@ -21,6 +23,10 @@ type file struct {
 	size     int64
 	open     func() (fs.File, error)
 	err      error // why it cannot be read, if that is known already
+	// describe, if not nil, fills in what is known of the document.
+	describe func(*llmemory.Document)
+	// stored, if not nil, is called when the document is stored, or is found to be stored already.
+	stored func(*llmemory.Added)
 }
 
 // skipped is something in a folder that is not added, with the reason.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strconv"
@@ -36,6 +37,7 @@ func (a *app) searchCommand() *cobra.Command {
 
 type searchJSON struct {
 	Query       string           `json:"query"`
+	Entity      string           `json:"entity,omitempty"`
 	Mode        llmemory.Mode    `json:"mode"`
 	Degraded    []string         `json:"degraded"`
 	TookMS      float64          `json:"took_ms"`
@@ -59,9 +61,11 @@ type hitJSON struct {
 	Context    string         `json:"context,omitempty"`
 	Summary    string         `json:"summary,omitempty"`
 	Metadata   map[string]any `json:"metadata"`
-	Parent     *chunkJSON     `json:"parent,omitempty"`
-	Before     *[]chunkJSON   `json:"before,omitempty"`
-	After      *[]chunkJSON   `json:"after,omitempty"`
+	// ArchivePath is there if an archive is searched.
+	ArchivePath string       `json:"archive_path,omitempty"`
+	Parent      *chunkJSON   `json:"parent,omitempty"`
+	Before      *[]chunkJSON `json:"before,omitempty"`
+	After       *[]chunkJSON `json:"after,omitempty"`
 }
 
 type scoresJSON struct {
@@ -95,6 +99,11 @@ func (a *app) search(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	return a.find(ctx, strings.Join(args, " "), where)
+}
+
+// find searches as the flags say, and prints what is found.
+func (a *app) find(ctx context.Context, query string, where llmemory.Where) error {
 	if err := checkLimit("limit", a.opts.limit); err != nil {
 		return err
 	}
@@ -112,7 +121,7 @@ func (a *app) search(ctx context.Context, args []string) error {
 		return err
 	}
 	defer closer()
-	result, err := owner.Search(ctx, strings.Join(args, " "), &options)
+	result, err := owner.Search(ctx, query, &options)
 	if err != nil {
 		return err
 	}
@@ -120,7 +129,13 @@ func (a *app) search(ctx context.Context, args []string) error {
 		a.note("degraded: %s", a.explained(d))
 	}
 	if a.opts.json {
-		return a.printJSON(newSearchJSON(result, a.opts.neighbours > 0))
+		out := newSearchJSON(result, a.opts.neighbours > 0)
+		if out.Entity = a.opts.entity; out.Entity != "" {
+			for i := range out.Hits {
+				out.Hits[i].ArchivePath = archivePath(&result.Hits[i].Document)
+			}
+		}
+		return a.printJSON(out)
 	}
 	if len(result.Hits) == 0 {
 		a.note("nothing found")
@@ -187,6 +202,9 @@ func (a *app) printHit(rank int, h *llmemory.Hit) {
 	name := h.Document.Name
 	if name == "" {
 		name = h.Document.Key
+	}
+	if a.opts.entity != "" {
+		name = cmp.Or(archivePath(&h.Document), name)
 	}
 	a.printf("%d  %.4f  %s", rank, h.Score, plain(name))
 	if h.Heading != "" {

@@ -40,6 +40,9 @@ type options struct {
 	watch, force                      bool
 	prune, dryRun, failedOnly         bool
 
+	archivePath, entity string
+	sources             []string
+
 	copyFrom, copyTo, fromSchema, toSchema, toOwner string
 	allOwners, noVectors                            bool
 	models, modelsFrom                              string
@@ -118,34 +121,42 @@ var settings = []setting{
 		target: func(o *options) any { return &o.key }},
 	{key: "type", arg: "TYPE", commands: []string{"add"}, usage: "document type (default: by file name)",
 		target: func(o *options) any { return &o.kind }},
-	{key: "type", arg: "TYPE", commands: []string{"search", "list"}, usage: "only documents of this type (repeatable)",
+	{key: "type", arg: "TYPE", commands: []string{"search", "list", "archive search"}, usage: "only documents of this type (repeatable)",
 		target: func(o *options) any { return &o.kinds }},
 	{key: "language", arg: "CODE", commands: []string{"add"}, usage: "language of the text, such as de (default: detected)",
 		target: func(o *options) any { return &o.language }},
 	{key: "meta", arg: "K=V", commands: []string{"add"}, usage: "metadata; a number, true, false or null is taken as such, anything else as text (repeatable)",
 		target: func(o *options) any { return &o.meta }},
-	{key: "meta", arg: "K=V", commands: []string{"search", "list"}, usage: "only documents with this metadata (repeatable)",
+	{key: "meta", arg: "K=V", commands: []string{"search", "list", "archive search"}, usage: "only documents with this metadata (repeatable)",
 		target: func(o *options) any { return &o.meta }},
 	{key: "date", arg: "DATE", commands: []string{"add"}, usage: "date of the document: 2024-05-31 or 2024-05-31T10:00:00Z",
 		target: func(o *options) any { return &o.date }},
 	{key: "if-exists", arg: "update|skip|error", commands: []string{"add"}, fallback: "update", usage: "what to do with a document that is stored already",
 		target: func(o *options) any { return &o.ifExists }},
 
-	{key: "embed", arg: "now|later|never", commands: []string{"add"}, fallback: "now", usage: "when to make vectors: at once, by \"embed\", or not at all",
+	{key: "embed", arg: "now|later|never", commands: []string{"add", "archive index"}, fallback: "now", usage: "when to make vectors: at once, by \"embed\", or not at all",
 		target: func(o *options) any { return &o.embed }},
 
 	{key: "prune", commands: []string{"add"}, usage: "delete documents that came from a named folder and whose file has gone",
 		target: func(o *options) any { return &o.prune }},
-	{key: "dry-run", commands: []string{"add"}, usage: "store nothing, tell what would be done",
+	{key: "dry-run", commands: []string{"add", "archive index"}, usage: "store nothing, tell what would be done",
 		target: func(o *options) any { return &o.dryRun }},
+	{key: "archive-path", arg: "DIR", commands: []string{"archive index"}, usage: "archive to index (default: the folder Archive in the user's home)",
+		target: func(o *options) any { return &o.archivePath }},
+	{key: "entity", arg: "NAME", commands: []string{"archive index"}, usage: "index only this entity, a folder of the archive (default: all of them)",
+		target: func(o *options) any { return &o.entity }},
+	{key: "entity", arg: "NAME", commands: []string{"archive search"}, usage: "entity to search; it must be given",
+		target: func(o *options) any { return &o.entity }},
+	{key: "source", arg: "SOURCE", commands: []string{"archive search"}, usage: "only documents whose sidecar names this source (repeatable)",
+		target: func(o *options) any { return &o.sources }},
 	{key: "failed", commands: []string{"runs"}, usage: "only files that failed or were skipped",
 		target: func(o *options) any { return &o.failedOnly }},
 	{key: "runs-limit", flag: "limit", short: "n", arg: "N", commands: []string{"runs"}, fallback: "20", usage: "runs to list, 1 to 1000",
 		target: func(o *options) any { return &o.limit }},
 
-	{key: "mode", arg: "hybrid|vector|text", commands: []string{"search", "eval"}, fallback: "hybrid", usage: "how to search",
+	{key: "mode", arg: "hybrid|vector|text", commands: []string{"search", "archive search", "eval"}, fallback: "hybrid", usage: "how to search",
 		target: func(o *options) any { return &o.mode }},
-	{key: "limit", short: "n", arg: "N", commands: []string{"search"}, fallback: "10", usage: "passages to return, 1 to 1000",
+	{key: "limit", short: "n", arg: "N", commands: []string{"search", "archive search"}, fallback: "10", usage: "passages to return, 1 to 1000",
 		target: func(o *options) any { return &o.limit }},
 	{key: "limit", short: "n", arg: "N", commands: []string{"list"}, fallback: "20", usage: "documents to list, 1 to 1000",
 		target: func(o *options) any { return &o.limit }},
@@ -157,13 +168,13 @@ var settings = []setting{
 		target: func(o *options) any { return &o.fusion }},
 	{key: "text-weight", arg: "W", commands: []string{"search", "eval"}, usage: "weight of the text ranking in a hybrid search, above 0 and below 1 (default: 0.4, or 0.6 if the fusion is not scaled)",
 		target: func(o *options) any { return &o.textWeight }},
-	{key: "filter", arg: "JSON", commands: []string{"search", "list"}, usage: "only documents whose metadata match, see \"llmemory help filter\"",
+	{key: "filter", arg: "JSON", commands: []string{"search", "list", "archive search"}, usage: "only documents whose metadata match, see \"llmemory help filter\"",
 		target: func(o *options) any { return &o.filter }},
 	{key: "delete-filter", flag: "filter", arg: "JSON", commands: []string{"delete"}, usage: "delete documents whose metadata match, see \"llmemory help filter\"",
 		target: func(o *options) any { return &o.filter }},
-	{key: "from", arg: "DATE", commands: []string{"search", "list"}, usage: "only documents dated then or later",
+	{key: "from", arg: "DATE", commands: []string{"search", "list", "archive search"}, usage: "only documents dated then or later",
 		target: func(o *options) any { return &o.from }},
-	{key: "to", arg: "DATE", commands: []string{"search", "list"}, usage: "only documents dated then or earlier; a day counts to its end",
+	{key: "to", arg: "DATE", commands: []string{"search", "list", "archive search"}, usage: "only documents dated then or earlier; a day counts to its end",
 		target: func(o *options) any { return &o.to }},
 	{key: "context", arg: "N", commands: []string{"search"}, fallback: "0", usage: "passages to return before and after each hit, at most 10",
 		target: func(o *options) any { return &o.neighbours }},
