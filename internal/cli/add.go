@@ -42,6 +42,11 @@ deleted: those that the ledger knows to be from that folder and origin, and only
 after the whole folder was read. With --dry-run nothing is stored, and the outcomes
 are what they would be, with what embedding would take.
 
+With --watch it stays and follows the folders: what changes is added as soon as it
+has been left alone for half a second, and with --prune, what goes is deleted. Once a
+minute all files are looked at, too. Ctrl-C ends it, with exit code 130 as it ends
+everything; what was stored stays.
+
 With --json each document is a line:
   {"path","document_id","status","chunks","chunks_reused","embedded","pending","error"}
 where status is created, updated, unchanged, failed, skipped or removed. Those that
@@ -96,6 +101,11 @@ type addition struct {
 	skipped  int
 	pending  int   // passages that wait for a vector
 	embedErr error // the first
+
+	// What follows is for folders that are watched.
+	told    map[string]string // why files have no document, by absolute path, as was told; nil if they are not watched
+	later   bool              // it is not the first pass: only what is new is told
+	partial bool              // only some of the files are looked at: only what is new enters the ledger
 }
 
 func (a *app) add(ctx context.Context, args []string) error {
@@ -105,6 +115,9 @@ func (a *app) add(ctx context.Context, args []string) error {
 	}
 	stdin := slices.Contains(args, "-")
 	paths := slices.DeleteFunc(slices.Clone(args), func(s string) bool { return s == "-" })
+	if a.opts.follow {
+		return a.watch(ctx, template, args)
+	}
 	g, err := gather(paths)
 	if err != nil {
 		return err
@@ -410,6 +423,8 @@ func (n *addition) flush(ctx context.Context) error {
 		switch {
 		case r.Status == "", r.Err != nil && ctx.Err() != nil: // not reached, or cut short
 			continue
+		case r.Err != nil && n.told != nil && isAway(err): // it is tried again
+			continue
 		case r.Err != nil && err != nil: // the whole batch was stopped, which is told once
 			n.done[llmemory.Failed]++
 			n.enter(f, &r, llmemory.Failed, reasonOf(r.Err), r.Err)
@@ -469,8 +484,8 @@ func (n *addition) parts(ctx context.Context, f *file, r *llmemory.Added) {
 	}
 }
 
-// enter notes an outcome for the ledger.
-func (n *addition) enter(f *file, r *llmemory.Added, status llmemory.Status, reason string, err error) {
+// enter notes an outcome for the ledger, and tells whether it is to be told.
+func (n *addition) enter(f *file, r *llmemory.Added, status llmemory.Status, reason string, err error) bool {
 	n.outcomes[f.absolute] = status
 	entry := llmemory.RunFile{Source: f.source, Path: f.absolute, DocumentID: r.DocumentID, Outcome: status, Reason: reason, Chunks: r.Chunks}
 	if err != nil {
@@ -478,7 +493,27 @@ func (n *addition) enter(f *file, r *llmemory.Added, status llmemory.Status, rea
 	} else {
 		n.stored[r.DocumentID] = true
 	}
-	n.log.Note(entry, r.Embedded)
+	news := n.news(&entry)
+	if news || !n.partial {
+		n.log.Note(entry, r.Embedded)
+	}
+	return news
+}
+
+// news tells whether an outcome is to be told. In folders that are watched it is told once, and what stays as it is only at first.
+func (n *addition) news(entry *llmemory.RunFile) bool {
+	if n.told == nil {
+		return true
+	}
+	before, bad := n.told[entry.Path]
+	switch entry.Outcome {
+	case llmemory.Failed, llmemory.Skipped:
+		now := entry.Reason + ": " + entry.Message
+		n.told[entry.Path] = now
+		return !bad || now != before
+	}
+	delete(n.told, entry.Path)
+	return entry.Outcome != llmemory.Unchanged || !n.later
 }
 
 // catchUp makes the vectors that earlier runs left behind: because they were interrupted, or had no model. In a file they can only
@@ -659,11 +694,14 @@ func reasonOf(err error) string {
 func (n *addition) added(f *file, r llmemory.Added) {
 	path := f.path
 	n.done[r.Status]++
-	n.enter(f, &r, r.Status, "", nil)
+	news := n.enter(f, &r, r.Status, "", nil)
 	n.plan.add(&r)
 	n.pending += r.Pending
 	if n.embedErr == nil {
 		n.embedErr = r.EmbedErr
+	}
+	if !news {
+		return
 	}
 	if r.RemovedNULs > 0 {
 		n.note("%s: removed %s", shown(path), plural(r.RemovedNULs, "NUL byte"))
@@ -710,9 +748,11 @@ func (n *addition) refuse(f *file, id string, err error) {
 	if errors.As(err, &at) {
 		err = at.Err // the path is told already
 	}
+	if !n.enter(f, &llmemory.Added{DocumentID: id}, llmemory.Failed, reason, err) {
+		return
+	}
 	n.progress.clear()
 	n.note("%s: %v", shown(f.path), err)
-	n.enter(f, &llmemory.Added{DocumentID: id}, llmemory.Failed, reason, err)
 	n.line(f.path, id, llmemory.Failed, reason, err)
 }
 
@@ -727,7 +767,9 @@ func (n *addition) line(path, id string, status llmemory.Status, reason string, 
 func (n *addition) skip(f *file, reason, why string) {
 	path := f.path
 	n.skipped++
-	n.enter(f, &llmemory.Added{}, llmemory.Skipped, reason, errors.New(why))
+	if !n.enter(f, &llmemory.Added{}, llmemory.Skipped, reason, errors.New(why)) {
+		return
+	}
 	n.progress.clear()
 	n.note("skipped %s: %s", shown(path), why)
 	n.line(path, "", llmemory.Skipped, reason, errors.New(why))

@@ -12,7 +12,9 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"time"
 
+	"github.com/fsnotify/fsnotify"
 	"github.com/spf13/cobra"
 
 	"github.com/llmemory/llmemory"
@@ -99,6 +101,11 @@ type app struct {
 	extractor extract.Extractor
 	// findModel returns what is known of a local model's files.
 	findModel func(name string) (*modelfile.Model, error)
+	// newWatcher makes what tells of changes in folders; nil means the system's. Folders that are watched are scanned as often as
+	// rescan says; 0 means every minute.
+	newWatcher func() (*fsnotify.Watcher, error)
+	rescan     time.Duration
+	onScan     func() // if not nil, is called after each scan
 	// started tells that a command has taken over: errors before that are mistakes of usage.
 	started bool
 }

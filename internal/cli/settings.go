@@ -38,7 +38,7 @@ type options struct {
 	dimensions, candidates            int
 	fusion, textWeight                string
 	watch, force                      bool
-	prune, dryRun, failedOnly         bool
+	prune, dryRun, follow, failedOnly bool
 
 	archivePath, entity string
 	sources             []string
@@ -149,6 +149,8 @@ var settings = []setting{
 		target: func(o *options) any { return &o.entity }},
 	{key: "source", arg: "SOURCE", commands: []string{"archive search"}, usage: "only documents whose sidecar names this source (repeatable)",
 		target: func(o *options) any { return &o.sources }},
+	{key: "add-watch", flag: "watch", commands: []string{"add"}, usage: "stay, and add what changes in the folders",
+		target: func(o *options) any { return &o.follow }},
 	{key: "failed", commands: []string{"runs"}, usage: "only files that failed or were skipped",
 		target: func(o *options) any { return &o.failedOnly }},
 	{key: "runs-limit", flag: "limit", short: "n", arg: "N", commands: []string{"runs"}, fallback: "20", usage: "runs to list, 1 to 1000",
