@@ -29,6 +29,7 @@ func FuzzOffsets(f *testing.F) {
 	for _, text := range []string{"\ufeff---\n", "> - # a\n\tb\n1.\n  -\n\n\n\x00\f|a|\n|-|\n", "a\u0085b\u2028c", "- a\n\n\n  ```\nx"} {
 		f.Add(text, uint8(1), uint8(3))
 	}
+	f.Add("# 0\nB071A02", uint8(1), uint8(8)) // a heading before a word that fills a leaf
 	f.Fuzz(func(t *testing.T, text string, label, limit uint8) {
 		h := chunk.Hierarchical{MaxLeafTokens: int(limit)}
 		if limit == 0 {

@@ -150,6 +150,11 @@ func (b *builder) release(end int) error {
 
 // add appends a unit.
 func (b *builder) add(start, end, cost int, s strength) error {
+	if b.pending && b.pendingCost+cost > b.max { // a word that is as long as a leaf has no room for a heading
+		if err := b.release(start); err != nil {
+			return err
+		}
+	}
 	if b.pending {
 		start, cost, s = b.pendingStart, cost+b.pendingCost, b.pendingStrength
 		b.pending = false
