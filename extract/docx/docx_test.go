@@ -22,21 +22,8 @@ const spaces = ` xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/200
 	` xmlns:wp="http://schemas.openxmlformats.org/drawingml/2006/wordprocessingDrawing" xmlns:wps="http://schemas.microsoft.com/office/word/2010/wordprocessingShape"` +
 	` xmlns:v="urn:schemas-microsoft-com:vml" xmlns:dgm="http://schemas.openxmlformats.org/drawingml/2006/diagram" xmlns:a="http://schemas.openxmlformats.org/drawingml/2006/main"`
 
-const office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/"
-
-// relationships makes a part of them: id, kind, target, three by three. Targets with a colon are elsewhere.
-func relationships(list ...string) string {
-	var b strings.Builder
-	b.WriteString(head + `<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">`)
-	for i := 0; i+2 < len(list); i += 3 {
-		mode := ""
-		if strings.Contains(list[i+2], ":") {
-			mode = ` TargetMode="External"`
-		}
-		b.WriteString(`<Relationship Id="` + list[i] + `" Type="` + office + list[i+1] + `" Target="` + list[i+2] + `"` + mode + `/>`)
-	}
-	return b.String() + `</Relationships>`
-}
+// relationships begins as Word begins every part.
+func relationships(list ...string) string { return head + extracttest.Relationships(list...) }
 
 func word(t testing.TB, body string, members ...string) []byte {
 	zip := extracttest.Stored
@@ -223,7 +210,7 @@ func TestDocument(t *testing.T) {
 func TestStrict(t *testing.T) {
 	t.Parallel()
 	doc := `<w:document xmlns:w="http://purl.oclc.org/ooxml/wordprocessingml/main"><w:body>` + p("Strict text") + `</w:body></w:document>`
-	rels := strings.ReplaceAll(relationships("r1", "officeDocument", "word/document.xml"), office, "http://purl.oclc.org/ooxml/officeDocument/relationships/")
+	rels := strings.ReplaceAll(relationships("r1", "officeDocument", "word/document.xml"), extracttest.Office, "http://purl.oclc.org/ooxml/officeDocument/relationships/")
 	var wide bytes.Buffer
 	wide.WriteString("\xff\xfe")
 	for _, c := range `<?xml version="1.0" encoding="UTF-16"?>` + doc {

@@ -19,22 +19,6 @@ const spaces = ` xmlns:p="http://schemas.openxmlformats.org/presentationml/2006/
 	` xmlns:r="http://schemas.openxmlformats.org/officeDocument/2006/relationships" xmlns:c="http://schemas.openxmlformats.org/drawingml/2006/chart"` +
 	` xmlns:dgm="http://schemas.openxmlformats.org/drawingml/2006/diagram"`
 
-const office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/"
-
-// relationships makes a part of them: id, kind, target, three by three. Targets with a colon are elsewhere.
-func relationships(list ...string) string {
-	var b strings.Builder
-	b.WriteString(`<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">`)
-	for i := 0; i+2 < len(list); i += 3 {
-		mode := ""
-		if strings.Contains(list[i+2], ":") {
-			mode = ` TargetMode="External"`
-		}
-		b.WriteString(`<Relationship Id="` + list[i] + `" Type="` + office + list[i+1] + `" Target="` + list[i+2] + `"` + mode + `/>`)
-	}
-	return b.String() + `</Relationships>`
-}
-
 // deck makes a presentation of slides, which are stored in the reverse order.
 func deck(t testing.TB, slides []string, members ...string) []byte {
 	var ids strings.Builder
@@ -47,9 +31,9 @@ func deck(t testing.TB, slides []string, members ...string) []byte {
 	}
 	return extracttest.Stored(t, append(append([]string{
 		"[Content_Types].xml", `<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types"/>`,
-		"_rels/.rels", relationships("r1", "officeDocument", "ppt/presentation.xml"),
+		"_rels/.rels", extracttest.Relationships("r1", "officeDocument", "ppt/presentation.xml"),
 		"ppt/presentation.xml", `<p:presentation` + spaces + `><p:sldIdLst>` + ids.String() + `</p:sldIdLst></p:presentation>`,
-		"ppt/_rels/presentation.xml.rels", relationships(rels...),
+		"ppt/_rels/presentation.xml.rels", extracttest.Relationships(rels...),
 	}, list...), members...)...)
 }
 
@@ -91,8 +75,8 @@ var slides = []string{
 }
 
 var parts = []string{
-	"ppt/slides/_rels/slide3.xml.rels", relationships("n", "notesSlide", "../notesSlides/notesSlide1.xml", "c", "comments", "../comments/comment1.xml", "link", "hyperlink", "https://example.org/a"),
-	"ppt/slides/_rels/slide2.xml.rels", relationships("chart", "chart", "../charts/chart1.xml", "diagram", "diagramData", "../diagrams/data1.xml"),
+	"ppt/slides/_rels/slide3.xml.rels", extracttest.Relationships("n", "notesSlide", "../notesSlides/notesSlide1.xml", "c", "comments", "../comments/comment1.xml", "link", "hyperlink", "https://example.org/a"),
+	"ppt/slides/_rels/slide2.xml.rels", extracttest.Relationships("chart", "chart", "../charts/chart1.xml", "diagram", "diagramData", "../diagrams/data1.xml"),
 	"ppt/notesSlides/notesSlide1.xml", `<p:notes` + spaces + `><p:cSld><p:spTree>` + shape("sldImg") + shape("body", p("Speak slowly."), p("Smile.")) + shape("sldNum", p("2")) + `</p:spTree></p:cSld></p:notes>`,
 	"ppt/comments/comment1.xml", `<p:cmLst` + spaces + `><p:cm authorId="0"><p:text>Is it so?</p:text></p:cm></p:cmLst>`,
 	"ppt/charts/chart1.xml", `<c:chartSpace` + spaces + `><c:chart><c:title><c:tx><c:rich>` + p("Heights") + `</c:rich></c:tx></c:title><c:plotArea><c:barChart><c:ser><c:tx><c:strRef><c:f>A1</c:f><c:strCache><c:pt idx="0"><c:v>Dover</c:v></c:pt></c:strCache></c:strRef></c:tx>` +
@@ -185,7 +169,7 @@ func TestHostilePresentations(t *testing.T) {
 	refused("deep groups", deck(t, []string{strings.Repeat("<p:grpSp>", 1000)}), extract.ErrTooLarge)
 	refused("entities", extracttest.Zip(t, "ppt/presentation.xml", `<!DOCTYPE x [<!ENTITY a "x">]><p:presentation`+spaces+`>&a;</p:presentation>`), extract.ErrDamaged)
 	// A slide that names itself as its notes and its comments ends.
-	loop := deck(t, []string{shape("title", p("once"))}, "ppt/slides/_rels/slide1.xml.rels", relationships("n", "notesSlide", "slide1.xml", "c", "comments", "slide1.xml"))
+	loop := deck(t, []string{shape("title", p("once"))}, "ppt/slides/_rels/slide1.xml.rels", extracttest.Relationships("n", "notesSlide", "slide1.xml", "c", "comments", "slide1.xml"))
 	if got := extracttest.Extract(t, pptx.Extractor{}, extract.Input{}, loop).Content; !strings.HasPrefix(got, "## once\n") {
 		t.Errorf("a slide that refers to itself: %q", got)
 	}

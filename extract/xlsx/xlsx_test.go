@@ -15,24 +15,7 @@ import (
 	"github.com/llmemory/llmemory/extract/xlsx"
 )
 
-const (
-	main   = `xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main" xmlns:r="http://schemas.openxmlformats.org/officeDocument/2006/relationships"`
-	office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/"
-)
-
-// relationships makes a part of them: id, kind, target, three by three. Targets with a colon are elsewhere.
-func relationships(list ...string) string {
-	var b strings.Builder
-	b.WriteString(`<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">`)
-	for i := 0; i+2 < len(list); i += 3 {
-		mode := ""
-		if strings.Contains(list[i+2], ":") {
-			mode = ` TargetMode="External"`
-		}
-		b.WriteString(`<Relationship Id="` + list[i] + `" Type="` + office + list[i+1] + `" Target="` + list[i+2] + `"` + mode + `/>`)
-	}
-	return b.String() + `</Relationships>`
-}
+const main = `xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main" xmlns:r="http://schemas.openxmlformats.org/officeDocument/2006/relationships"`
 
 // workbook makes one of the XML within the worksheet elements of its sheets.
 func workbook(t testing.TB, sheets []string, members ...string) []byte {
@@ -46,9 +29,9 @@ func workbook(t testing.TB, sheets []string, members ...string) []byte {
 	}
 	return extracttest.Stored(t, append(append([]string{
 		"[Content_Types].xml", `<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types"/>`,
-		"_rels/.rels", relationships("r1", "officeDocument", "xl/workbook.xml"),
+		"_rels/.rels", extracttest.Relationships("r1", "officeDocument", "xl/workbook.xml"),
 		"xl/workbook.xml", `<workbook ` + main + `><workbookPr/><sheets>` + tabs.String() + `</sheets></workbook>`,
-		"xl/_rels/workbook.xml.rels", relationships(rels...),
+		"xl/_rels/workbook.xml.rels", extracttest.Relationships(rels...),
 	}, list...), members...)...)
 }
 
@@ -69,7 +52,7 @@ var sheets = []string{
 var parts = []string{
 	"xl/sharedStrings.xml", `<sst ` + main + `><si><t>Tides_x000D_ of 2024</t></si><si><r><t>Pla</t></r><r><t>ce</t></r></si><si><t>שלום עולם</t></si><si><t>潮</t><rPh sb="0" eb="1"><t>しお</t></rPh></si><si><t xml:space="preserve"> Share </t></si><si><t>at the end</t></si></sst>`,
 	"xl/styles.xml", `<styleSheet ` + main + `><numFmts><numFmt numFmtId="164" formatCode="[$€-407]\ #,##0.00"/><numFmt numFmtId="165" formatCode="d/m/yyyy\ h:mm"/></numFmts><cellStyleXfs><xf numFmtId="9"/></cellStyleXfs><cellXfs><xf numFmtId="0"/><xf numFmtId="14"/><xf numFmtId="164"/><xf numFmtId="165"/><xf numFmtId="10"/></cellXfs></styleSheet>`,
-	"xl/worksheets/_rels/sheet1.xml.rels", relationships("link", "hyperlink", "https://example.org/dover", "c", "comments", "../comments1.xml", "d", "drawing", "../drawings/drawing1.xml"),
+	"xl/worksheets/_rels/sheet1.xml.rels", extracttest.Relationships("link", "hyperlink", "https://example.org/dover", "c", "comments", "../comments1.xml", "d", "drawing", "../drawings/drawing1.xml"),
 	"xl/comments1.xml", `<comments ` + main + `><commentList><comment ref="C4"><text><r><t>Is it </t></r><r><t>so?</t></r></text></comment></commentList></comments>`,
 	"xl/drawings/drawing1.xml", `<xdr:wsDr xmlns:xdr="http://schemas.openxmlformats.org/drawingml/2006/spreadsheetDrawing" xmlns:a="http://schemas.openxmlformats.org/drawingml/2006/main"><xdr:sp><xdr:nvSpPr><xdr:cNvPr id="1" descr="A picture of the sea"/></xdr:nvSpPr><xdr:txBody><a:p><a:r><a:t>In a box</a:t></a:r></a:p></xdr:txBody></xdr:sp></xdr:wsDr>`,
 	"docProps/core.xml", `<cp:coreProperties xmlns:cp="http://schemas.openxmlformats.org/package/2006/metadata/core-properties" xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:dcterms="http://purl.org/dc/terms/"><dc:title>Tides</dc:title><dc:creator>Ada Moor</dc:creator><dcterms:created>2024-05-06T07:08:09Z</dcterms:created></cp:coreProperties>`,
