@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -96,16 +97,26 @@ func (a *app) eval(ctx context.Context, dirs []string) error {
 		if err != nil {
 			return fmt.Errorf("collection %s: %w", dirs[i], err)
 		}
-		if a.opts.json {
-			continue
-		}
-		if i > 0 {
-			a.printf("\n")
-		}
-		if err := reports[i].WriteText(a.stdout); err != nil {
+		if err := a.reported(i, reports[i]); err != nil {
 			return err
 		}
 	}
+	return printReports(a, reports)
+}
+
+// reported prints the i-th report, unless all of them are printed together as JSON.
+func (a *app) reported(i int, r interface{ WriteText(w io.Writer) error }) error {
+	if a.opts.json {
+		return nil
+	}
+	if i > 0 {
+		a.printf("\n")
+	}
+	return r.WriteText(a.stdout)
+}
+
+// printReports prints reports as JSON if that was asked for: one as it is, several as a list.
+func printReports[R any](a *app, reports []R) error {
 	switch {
 	case !a.opts.json:
 		return nil
@@ -186,21 +197,9 @@ func (a *app) evalChunking(ctx context.Context, dirs []string) error {
 			return fmt.Errorf("collection %s: %w", dirs[i], err)
 		}
 		reports[i].Embedder = modelName(model.Model())
-		if a.opts.json {
-			continue
-		}
-		if i > 0 {
-			a.printf("\n")
-		}
-		if err := reports[i].WriteText(a.stdout); err != nil {
+		if err := a.reported(i, reports[i]); err != nil {
 			return err
 		}
 	}
-	switch {
-	case !a.opts.json:
-		return nil
-	case len(reports) == 1:
-		return a.printJSON(reports[0])
-	}
-	return a.printJSON(reports)
+	return printReports(a, reports)
 }
