@@ -3,8 +3,9 @@ package embedding
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
+
+	"github.com/llmemory/llmemory/internal/apierror"
 )
 
 // Kind says what went wrong, and with that, who can do something about it:
@@ -12,80 +13,33 @@ import (
 //	RateLimited, Unavailable              time: trying again later may help
 //	InvalidInput, BadAnswer               the text, if it was sent alone; else one of the texts, see Each
 //	Unauthorized, ModelNotFound, Refused  whoever set the embedder up
-type Kind string
+type Kind = apierror.Kind
 
 const (
 	// RateLimited: the provider, or a limit of our own, takes no more for now (429).
-	RateLimited Kind = "rate limited"
+	RateLimited = apierror.RateLimited
 	// Unavailable: no answer, or none that counts: 5xx, a timeout, a refused or broken connection, an open breaker.
-	Unavailable Kind = "unavailable"
+	Unavailable = apierror.Unavailable
 	// InvalidInput: the provider refuses what was sent (400, 413, 422), such as a text longer than the model takes.
-	InvalidInput Kind = "invalid input"
+	InvalidInput = apierror.InvalidInput
 	// BadAnswer: the provider answered with something that is no set of vectors: too few or too many, without order, of
 	// another dimension, with NaN, null, infinity or nothing but zeros, not JSON, or far too large.
-	BadAnswer Kind = "bad answer"
+	BadAnswer = apierror.BadAnswer
 	// Unauthorized: the key is wrong, missing or not entitled (401, 403).
-	Unauthorized Kind = "unauthorized"
+	Unauthorized = apierror.Unauthorized
 	// ModelNotFound: there is no such model or address (404).
-	ModelNotFound Kind = "model not found"
+	ModelNotFound = apierror.ModelNotFound
 	// Refused: the request is refused whatever its texts are, or the embedder's own settings are at fault.
-	Refused Kind = "refused"
+	Refused = apierror.Refused
 )
 
 // Error is a failed call. It never holds a key, nor the texts that were sent, unless the provider repeats them in its message.
-type Error struct {
-	Kind     Kind
-	Provider string // as in [ModelInfo]
-	Status   int    // of HTTP, 0 if there was none
-	// RetryAfter is how long to wait before the next try, as the provider or a breaker says. 0 if nobody said.
-	RetryAfter time.Duration
-	// Message is what the provider said: shortened, on one line. It may be empty.
-	Message string
-	Err     error // the cause, may be nil
-}
-
-// Error implements error.
-func (e *Error) Error() string {
-	var b strings.Builder
-	if e.Provider != "" {
-		b.WriteString(e.Provider)
-		b.WriteString(": ")
-	}
-	b.WriteString(string(e.Kind))
-	var facts []string
-	if e.Status != 0 {
-		facts = append(facts, fmt.Sprintf("status %d", e.Status))
-	}
-	if e.RetryAfter > 0 {
-		facts = append(facts, fmt.Sprintf("retry after %s", e.RetryAfter.Round(time.Millisecond)))
-	}
-	if len(facts) > 0 {
-		fmt.Fprintf(&b, " (%s)", strings.Join(facts, ", "))
-	}
-	if e.Message != "" {
-		b.WriteString(": ")
-		b.WriteString(e.Message)
-	}
-	if e.Err != nil {
-		b.WriteString(": ")
-		b.WriteString(e.Err.Error())
-	}
-	return b.String()
-}
-
-// Unwrap returns the cause.
-func (e *Error) Unwrap() error { return e.Err }
-
-// Temporary tells whether trying again later may help.
-func (e *Error) Temporary() bool { return e.Kind == RateLimited || e.Kind == Unavailable }
+type Error = apierror.Error
 
 // Temporary tells whether trying the same call again later may help: the error, or one it wraps, has a method
 // Temporary() bool that says so, as [*Error] and errors of the net package have. So has context.DeadlineExceeded; whether it is
 // the caller's own deadline that has passed, ctx.Err() tells.
-func Temporary(err error) bool {
-	var t interface{ Temporary() bool }
-	return errors.As(err, &t) && t.Temporary()
-}
+func Temporary(err error) bool { return apierror.Temporary(err) }
 
 // InputFault tells whether the error is the fault of the text, given that the text was sent alone; [Each] makes sure of that.
 // Trying again does not help if the error is InvalidInput; if it is BadAnswer, another version of the server may know better.
@@ -95,13 +49,7 @@ func InputFault(err error) bool {
 }
 
 // RetryAfter returns how long to wait before the next try, or 0 if the error does not say.
-func RetryAfter(err error) time.Duration {
-	var e *Error
-	if errors.As(err, &e) {
-		return e.RetryAfter
-	}
-	return 0
-}
+func RetryAfter(err error) time.Duration { return apierror.RetryAfter(err) }
 
 // VectorError says which vector breaks which rule.
 type VectorError struct {

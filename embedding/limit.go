@@ -2,16 +2,12 @@ package embedding
 
 import (
 	"context"
-	"fmt"
-	"sync"
-	"time"
+
+	"github.com/llmemory/llmemory/internal/steady"
 )
 
 // LimitOptions say how much a provider may be asked. 0 means no limit.
-type LimitOptions struct {
-	RequestsPerMinute int
-	TokensPerMinute   int
-}
+type LimitOptions = steady.LimitOptions
 
 // Limit keeps calls within what a provider allows: no 60 seconds see more requests or tokens than that, counted by [CountTokens].
 // Calls wait for their turn. One whose ctx has a deadline before that gets an [*Error] of kind RateLimited at once. A call with
@@ -22,24 +18,13 @@ func Limit(e Embedder, o LimitOptions) Embedder {
 	if o.RequestsPerMinute <= 0 && o.TokensPerMinute <= 0 {
 		return e
 	}
-	return &limiter{Embedder: e, options: o, passages: make(chan struct{}, 1), queries: make(chan struct{}, 1)}
+	return &limiter{e, o.TokensPerMinute > 0, steady.NewLimiter(e.Model().Provider, o)}
 }
 
 type limiter struct {
 	Embedder
-	options LimitOptions
-	// passages and queries are the places of the next to be served of either kind.
-	passages, queries chan struct{}
-
-	mu   sync.Mutex
-	past []use // of the last minute, oldest first
-	sum  use   // of past
-}
-
-// use is what one call, or several together, take.
-type use struct {
-	at               time.Time
-	requests, tokens int
+	counts  bool // tokens
+	limiter *steady.Limiter
 }
 
 func (l *limiter) Unwrap() Embedder { return l.Embedder }
@@ -47,75 +32,14 @@ func (l *limiter) Unwrap() Embedder { return l.Embedder }
 func (l *limiter) Embed(ctx context.Context, role Role, texts []string) ([][]float32, error) {
 	if len(texts) > 0 {
 		tokens := 0
-		if l.options.TokensPerMinute > 0 {
+		if l.counts {
 			for _, text := range texts {
 				tokens += CountTokens(l.Embedder, role, text)
 			}
 		}
-		if err := l.wait(ctx, role, tokens); err != nil {
+		if err := l.limiter.Wait(ctx, role == Query, tokens); err != nil {
 			return nil, err
 		}
 	}
 	return l.Embedder.Embed(ctx, role, texts)
-}
-
-// wait returns when a call with so many tokens may be made.
-func (l *limiter) wait(ctx context.Context, role Role, tokens int) error {
-	turn, limit := l.queries, use{requests: l.options.RequestsPerMinute, tokens: l.options.TokensPerMinute}
-	if role != Query {
-		turn = l.passages
-		limit.requests -= limit.requests / 10
-		limit.tokens -= limit.tokens / 10
-	}
-	select {
-	case turn <- struct{}{}:
-	case <-ctx.Done():
-		return fmt.Errorf("%w while waiting for other calls within the rate limit", ctx.Err())
-	}
-	defer func() { <-turn }()
-	for {
-		d := l.take(limit, tokens)
-		if d <= 0 {
-			return nil
-		}
-		switch err := sleep(ctx, d); err {
-		case nil:
-		case errTooLong:
-			return &Error{Kind: RateLimited, Provider: l.Model().Provider, RetryAfter: d, Message: fmt.Sprintf(
-				"own limit of %d requests and %d tokens a minute (0: none)", l.options.RequestsPerMinute, l.options.TokensPerMinute)}
-		default:
-			return fmt.Errorf("%w while waiting within the rate limit", err)
-		}
-	}
-}
-
-// take books a call if it fits into the limit now, and else returns how long it takes until it does.
-func (l *limiter) take(limit use, tokens int) time.Duration {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now := time.Now()
-	for len(l.past) > 0 && now.Sub(l.past[0].at) >= time.Minute {
-		l.sum.requests -= l.past[0].requests
-		l.sum.tokens -= l.past[0].tokens
-		l.past = l.past[1:]
-	}
-	sum := l.sum
-	fits := func() bool {
-		return (limit.requests == 0 || sum.requests < limit.requests) && (limit.tokens == 0 || sum.tokens+tokens <= limit.tokens)
-	}
-	if len(l.past) == 0 || fits() {
-		l.past = append(l.past, use{now, 1, tokens})
-		l.sum.requests++
-		l.sum.tokens += tokens
-		return 0
-	}
-	var wait time.Duration
-	for _, u := range l.past {
-		sum.requests -= u.requests
-		sum.tokens -= u.tokens
-		if wait = time.Minute - now.Sub(u.at); fits() {
-			break
-		}
-	}
-	return wait
 }

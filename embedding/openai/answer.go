@@ -35,7 +35,7 @@ type answer struct {
 	} `json:"error"` // some gateways answer errors with status 200
 }
 
-// parse reads n vectors, of the given dimensions unless that is 0, in the order of their indexes. Errors are [*httpapi.Error] of
+// parse reads n vectors, of the given dimensions unless that is 0, in the order of their indexes. Errors are [*embedding.Error] of
 // kind BadAnswer, or [*embedding.VectorError].
 func (e *Embedder) parse(body []byte, n, dimensions int) ([][]float32, error) {
 	var a answer
@@ -44,7 +44,7 @@ func (e *Embedder) parse(body []byte, n, dimensions int) ([][]float32, error) {
 	}
 	if len(a.Data) != n {
 		rule := &embedding.VectorError{Index: -1, Rule: fmt.Sprintf("%d vectors for %d texts", len(a.Data), n)}
-		return nil, &httpapi.Error{Kind: httpapi.BadAnswer, Message: e.client.Tidy(a.Error.Message), Err: rule}
+		return nil, &embedding.Error{Kind: embedding.BadAnswer, Message: e.client.Tidy(a.Error.Message), Err: rule}
 	}
 	vectors := make([][]float32, n)
 	for _, d := range a.Data {

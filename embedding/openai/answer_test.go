@@ -11,7 +11,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/llmemory/llmemory/embedding"
-	"github.com/llmemory/llmemory/internal/httpapi"
 )
 
 func parser(t testing.TB) *Embedder {
@@ -80,21 +79,6 @@ func TestParse(t *testing.T) {
 		}
 		if e := (*embedding.Error)(nil); !errors.As(translate(err), &e) || e.Kind != embedding.BadAnswer {
 			t.Errorf("%s: translated into %v", tt.body, translate(err))
-		}
-	}
-}
-
-// The kinds of the two packages are the same.
-func TestKinds(t *testing.T) {
-	t.Parallel()
-	for from, to := range map[httpapi.Kind]embedding.Kind{
-		httpapi.RateLimited: embedding.RateLimited, httpapi.Unavailable: embedding.Unavailable, httpapi.Invalid: embedding.InvalidInput,
-		httpapi.Unauthorized: embedding.Unauthorized, httpapi.NotFound: embedding.ModelNotFound, httpapi.BadAnswer: embedding.BadAnswer,
-		httpapi.Refused: embedding.Refused,
-	} {
-		var e *embedding.Error
-		if !errors.As(translate(&httpapi.Error{Kind: from}), &e) || e.Kind != to {
-			t.Errorf("%s becomes %v", from, e)
 		}
 	}
 }

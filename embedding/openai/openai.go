@@ -33,6 +33,7 @@ import (
 	"time"
 
 	"github.com/llmemory/llmemory/embedding"
+	"github.com/llmemory/llmemory/internal/apierror"
 	"github.com/llmemory/llmemory/internal/bpe"
 	"github.com/llmemory/llmemory/internal/httpapi"
 	"github.com/llmemory/llmemory/internal/wordpiece"
@@ -243,16 +244,6 @@ func (e *Embedder) Embed(ctx context.Context, role embedding.Role, texts []strin
 
 // translate makes an [embedding.Error] of what went wrong, and leaves errors of contexts as they are.
 func translate(err error) error {
-	var failed *httpapi.Error
 	var bad *embedding.VectorError
-	switch {
-	case errors.As(err, &failed):
-		return &embedding.Error{
-			Kind: embedding.Kind(failed.Kind), Provider: provider,
-			Status: failed.Status, RetryAfter: failed.RetryAfter, Message: failed.Message, Err: failed.Err,
-		}
-	case errors.As(err, &bad):
-		return &embedding.Error{Kind: embedding.BadAnswer, Provider: provider, Err: bad}
-	}
-	return fmt.Errorf("%s: %w", provider, err)
+	return apierror.From(provider, err, errors.As(err, &bad))
 }

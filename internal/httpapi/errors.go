@@ -10,47 +10,9 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/llmemory/llmemory/internal/apierror"
 )
-
-// Kind says what went wrong. The stages that use this package have kinds of the same names.
-type Kind string
-
-const (
-	RateLimited  Kind = "rate limited"    // 429
-	Unavailable  Kind = "unavailable"     // 5xx, 408, 424, 425; no answer, or a broken one
-	Invalid      Kind = "invalid input"   // 400, 413, 422
-	Unauthorized Kind = "unauthorized"    // 401, 402, 403; 429 for want of money
-	NotFound     Kind = "model not found" // 404
-	BadAnswer    Kind = "bad answer"      // 2xx, but not what was asked for
-	Refused      Kind = "refused"         // any other answer, redirects too; a forbidden address; faulty settings
-)
-
-// Error is a failed call. It holds neither the key nor what was sent.
-type Error struct {
-	Kind       Kind
-	Status     int           // of HTTP, 0 if there was none
-	RetryAfter time.Duration // 0 if the provider did not say
-	Message    string        // what the provider said: shortened, on one line
-	Err        error         // the cause, may be nil
-}
-
-// Error implements error.
-func (e *Error) Error() string {
-	text := string(e.Kind)
-	if e.Status != 0 {
-		text = fmt.Sprintf("%s (status %d)", text, e.Status)
-	}
-	if e.Message != "" {
-		text += ": " + e.Message
-	}
-	if e.Err != nil {
-		text += ": " + e.Err.Error()
-	}
-	return text
-}
-
-// Unwrap returns the cause.
-func (e *Error) Unwrap() error { return e.Err }
 
 // answer is what the providers we know say of an error:
 //
@@ -149,20 +111,20 @@ func tidy(message string, secrets ...string) string {
 }
 
 // kindOf tells what a status other than 2xx means.
-func kindOf(status int, code string) Kind {
+func kindOf(status int, code string) apierror.Kind {
 	switch {
 	case code == "insufficient_quota", status == http.StatusUnauthorized, status == http.StatusPaymentRequired, status == http.StatusForbidden:
-		return Unauthorized
+		return apierror.Unauthorized
 	case code == "model_not_found", status == http.StatusNotFound:
-		return NotFound
+		return apierror.ModelNotFound
 	case status == http.StatusTooManyRequests:
-		return RateLimited
+		return apierror.RateLimited
 	case status == http.StatusBadRequest, status == http.StatusRequestEntityTooLarge, status == http.StatusUnprocessableEntity:
-		return Invalid
+		return apierror.InvalidInput
 	case status == http.StatusRequestTimeout, status == http.StatusFailedDependency, status == http.StatusTooEarly, status >= 500:
-		return Unavailable
+		return apierror.Unavailable
 	}
-	return Refused
+	return apierror.Refused
 }
 
 // retryAfter reads the headers that say how long to wait, or returns 0. A date counts from the server's own clock if it tells.

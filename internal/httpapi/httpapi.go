@@ -20,6 +20,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/llmemory/llmemory/internal/apierror"
 )
 
 const (
@@ -62,10 +64,10 @@ type Client struct {
 	http   *http.Client
 }
 
-// New returns a client, or an [*Error] of kind Refused that says what is wrong with the settings.
+// New returns a client, or an [*apierror.Error] of kind Refused that says what is wrong with the settings.
 func New(c Config) (*Client, error) {
 	refuse := func(format string, args ...any) (*Client, error) {
-		return nil, &Error{Kind: Refused, Message: fmt.Sprintf(format, args...)}
+		return nil, &apierror.Error{Kind: apierror.Refused, Message: fmt.Sprintf(format, args...)}
 	}
 	base, err := url.Parse(c.BaseURL)
 	switch {
@@ -114,19 +116,19 @@ func transport(dialer *net.Dialer) *http.Transport {
 func (c *Client) Host() string { return c.base.Host }
 
 // Post sends in as JSON to a path below the base URL and returns the body of an answer of status 2xx. An answer of more than limit
-// bytes is a [BadAnswer] of which no more than that is read. Errors are [*Error], or wrap ctx.Err() if ctx has ended.
+// bytes is a [apierror.BadAnswer] of which no more than that is read. Errors are [*apierror.Error], or wrap ctx.Err() if ctx has ended.
 func (c *Client) Post(ctx context.Context, path string, in any, limit int64) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Host(), err)
 	}
 	sent, err := json.Marshal(in)
 	if err != nil {
-		return nil, &Error{Kind: Refused, Err: err}
+		return nil, &apierror.Error{Kind: apierror.Refused, Err: err}
 	}
 	attempt, cancel := context.WithTimeout(ctx, c.config.Timeout)
 	defer cancel()
 	body, err := c.post(attempt, path, sent, limit)
-	var typed *Error
+	var typed *apierror.Error
 	switch {
 	case err == nil:
 		return body, nil
@@ -136,7 +138,7 @@ func (c *Client) Post(ctx context.Context, path string, in any, limit int64) ([]
 		return nil, typed
 	case attempt.Err() != nil:
 		// Not the cause itself: it would look as if the caller's context had expired.
-		return nil, &Error{Kind: Unavailable, Message: fmt.Sprintf("no complete answer within %s", c.config.Timeout)}
+		return nil, &apierror.Error{Kind: apierror.Unavailable, Message: fmt.Sprintf("no complete answer within %s", c.config.Timeout)}
 	}
 	return nil, c.broken(err)
 }
@@ -165,7 +167,7 @@ func (c *Client) post(ctx context.Context, path string, sent []byte, limit int64
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return nil, c.failure(resp)
 	}
-	tooLarge := &Error{Kind: BadAnswer, Status: resp.StatusCode, Message: fmt.Sprintf("more than the %d bytes expected at most", limit)}
+	tooLarge := &apierror.Error{Kind: apierror.BadAnswer, Status: resp.StatusCode, Message: fmt.Sprintf("more than the %d bytes expected at most", limit)}
 	if resp.ContentLength > limit {
 		return nil, tooLarge
 	}
@@ -184,7 +186,7 @@ func (c *Client) Tidy(message string) string { return tidy(message, c.config.Key
 
 // failure makes an error of an answer other than 2xx.
 func (c *Client) failure(resp *http.Response) error {
-	e := &Error{Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header, time.Now())}
+	e := &apierror.Error{Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header, time.Now())}
 	// What cannot be read of an explanation is no reason to hide the status.
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
 	message, code := said(body, resp.Header.Get("Content-Type"))
@@ -203,20 +205,20 @@ func (c *Client) broken(err error) error {
 	if wrapped := (*url.Error)(nil); errors.As(err, &wrapped) {
 		err = wrapped.Err // without the URL, the query of which may be confidential
 	}
-	kind := Unavailable
+	kind := apierror.Unavailable
 	var address *addressError
 	var certificate *tls.CertificateVerificationError
 	if errors.As(err, &address) || errors.As(err, &certificate) {
-		kind = Refused
+		kind = apierror.Refused
 	}
-	return &Error{Kind: kind, Message: c.Host(), Err: err}
+	return &apierror.Error{Kind: kind, Message: c.Host(), Err: err}
 }
 
-// Decode reads an answer's body into out, or returns an [*Error] of kind BadAnswer. Members that out does not have are ignored.
+// Decode reads an answer's body into out, or returns an [*apierror.Error] of kind BadAnswer. Members that out does not have are ignored.
 func Decode(body []byte, out any) error {
 	body = bytes.TrimSpace(body)
 	bad := func(format string, args ...any) error {
-		return &Error{Kind: BadAnswer, Message: fmt.Sprintf(format, args...)}
+		return &apierror.Error{Kind: apierror.BadAnswer, Message: fmt.Sprintf(format, args...)}
 	}
 	if len(body) == 0 {
 		return bad("empty")

@@ -18,6 +18,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/llmemory/llmemory/internal/apierror"
 )
 
 const canary = "sk-canary-0123456789abcdef"
@@ -86,10 +88,10 @@ func TestSettings(t *testing.T) {
 	}
 	for _, tt := range tests {
 		_, err := New(tt.config)
-		var e *Error
+		var e *apierror.Error
 		switch {
 		case tt.want == "" && err == nil:
-		case tt.want == "" || !errors.As(err, &e) || e.Kind != Refused || !strings.Contains(err.Error(), tt.want):
+		case tt.want == "" || !errors.As(err, &e) || e.Kind != apierror.Refused || !strings.Contains(err.Error(), tt.want):
 			t.Errorf("New(%+v) = %v, want %q", tt.config, err, tt.want)
 		case strings.Contains(err.Error(), canary):
 			t.Errorf("New(%+v) = %v: tells what is secret", tt.config, err)
@@ -103,30 +105,30 @@ func TestStatus(t *testing.T) {
 	tests := []struct {
 		status  int
 		body    string
-		kind    Kind
+		kind    apierror.Kind
 		message string
 	}{
-		{429, fmt.Sprintf(openai, "Rate limit reached", `"rate_limit_exceeded"`), RateLimited, "Rate limit reached"},
-		{429, fmt.Sprintf(openai, "You exceeded your quota", `"insufficient_quota"`), Unauthorized, "You exceeded your quota"},
-		{500, fmt.Sprintf(openai, "oops", "null"), Unavailable, "oops"},
-		{502, "<html><body>Bad Gateway</body></html>", Unavailable, "a page of HTML"},
-		{503, `{"error":"Model is overloaded","error_type":"overloaded"}`, Unavailable, "Model is overloaded"},
-		{408, "", Unavailable, ""},
-		{424, `{"error":"backend","error_type":"Backend"}`, Unavailable, "backend"},
-		{400, `{"object":"error","message":"too long","type":"BadRequestError","code":400}`, Invalid, "too long"},
-		{400, fmt.Sprintf(openai, "no such model", `"model_not_found"`), NotFound, "no such model"},
-		{413, `{"error":"batch size 33 > maximum allowed batch size 32","error_type":"Validation"}`, Invalid, "batch size 33 > maximum allowed batch size 32"},
-		{422, `{"detail":[{"loc":["body","input"],"msg":"field required","input":"SECRET TEXT"}]}`, Invalid, "field required"},
-		{422, `{"detail":"bad request"}`, Invalid, "bad request"},
-		{401, fmt.Sprintf(openai, "Incorrect API key provided: "+canary, `"invalid_api_key"`), Unauthorized, "Incorrect API key provided: ***"},
-		{402, `{}`, Unauthorized, ""},
-		{403, "no", Unauthorized, "2 bytes that are not JSON"},
-		{404, `{"error":{"message":"model \"x\" not found, try pulling it first"}}`, NotFound, `model "x" not found, try pulling it first`},
-		{405, "plain\ttext\nwith \x1b[31mcolour", Refused, "40 bytes that are not JSON"},
-		{418, `{"error":{"code":"teapot"}}`, Refused, "teapot"},
-		{400, `{"error":{"message":"` + strings.Repeat("ä", 400) + `"}}`, Invalid, strings.Repeat("ä", 150) + "…"},
-		{400, `{"message":"line\n\tbreak\u0000\u202e` + canary + `"}`, Invalid, "line break***"},
-		{400, strings.Repeat("x", 1<<20), Invalid, "8192 bytes that are not JSON"},
+		{429, fmt.Sprintf(openai, "Rate limit reached", `"rate_limit_exceeded"`), apierror.RateLimited, "Rate limit reached"},
+		{429, fmt.Sprintf(openai, "You exceeded your quota", `"insufficient_quota"`), apierror.Unauthorized, "You exceeded your quota"},
+		{500, fmt.Sprintf(openai, "oops", "null"), apierror.Unavailable, "oops"},
+		{502, "<html><body>Bad Gateway</body></html>", apierror.Unavailable, "a page of HTML"},
+		{503, `{"error":"Model is overloaded","error_type":"overloaded"}`, apierror.Unavailable, "Model is overloaded"},
+		{408, "", apierror.Unavailable, ""},
+		{424, `{"error":"backend","error_type":"Backend"}`, apierror.Unavailable, "backend"},
+		{400, `{"object":"error","message":"too long","type":"BadRequestError","code":400}`, apierror.InvalidInput, "too long"},
+		{400, fmt.Sprintf(openai, "no such model", `"model_not_found"`), apierror.ModelNotFound, "no such model"},
+		{413, `{"error":"batch size 33 > maximum allowed batch size 32","error_type":"Validation"}`, apierror.InvalidInput, "batch size 33 > maximum allowed batch size 32"},
+		{422, `{"detail":[{"loc":["body","input"],"msg":"field required","input":"SECRET TEXT"}]}`, apierror.InvalidInput, "field required"},
+		{422, `{"detail":"bad request"}`, apierror.InvalidInput, "bad request"},
+		{401, fmt.Sprintf(openai, "Incorrect API key provided: "+canary, `"invalid_api_key"`), apierror.Unauthorized, "Incorrect API key provided: ***"},
+		{402, `{}`, apierror.Unauthorized, ""},
+		{403, "no", apierror.Unauthorized, "2 bytes that are not JSON"},
+		{404, `{"error":{"message":"model \"x\" not found, try pulling it first"}}`, apierror.ModelNotFound, `model "x" not found, try pulling it first`},
+		{405, "plain\ttext\nwith \x1b[31mcolour", apierror.Refused, "40 bytes that are not JSON"},
+		{418, `{"error":{"code":"teapot"}}`, apierror.Refused, "teapot"},
+		{400, `{"error":{"message":"` + strings.Repeat("ä", 400) + `"}}`, apierror.InvalidInput, strings.Repeat("ä", 150) + "…"},
+		{400, `{"message":"line\n\tbreak\u0000\u202e` + canary + `"}`, apierror.InvalidInput, "line break***"},
+		{400, strings.Repeat("x", 1<<20), apierror.InvalidInput, "8192 bytes that are not JSON"},
 	}
 	for _, tt := range tests {
 		c := serve(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -135,7 +137,7 @@ func TestStatus(t *testing.T) {
 			io.WriteString(w, tt.body)
 		})
 		_, err := c.Post(t.Context(), "/embeddings", nil, 1000)
-		var e *Error
+		var e *apierror.Error
 		if !errors.As(err, &e) || e.Kind != tt.kind || e.Status != tt.status {
 			t.Errorf("%d %.60s: %v, want %s", tt.status, tt.body, err, tt.kind)
 			continue
@@ -257,8 +259,8 @@ func TestTimeouts(t *testing.T) {
 	}
 	start := time.Now()
 	_, err = c.Post(t.Context(), "/", nil, 1<<20)
-	var e *Error
-	if !errors.As(err, &e) || e.Kind != Unavailable || errors.Is(err, context.DeadlineExceeded) || time.Since(start) > 10*time.Second {
+	var e *apierror.Error
+	if !errors.As(err, &e) || e.Kind != apierror.Unavailable || errors.Is(err, context.DeadlineExceeded) || time.Since(start) > 10*time.Second {
 		t.Errorf("drip: %v after %s", err, time.Since(start))
 	}
 	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -292,8 +294,8 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 			}
 			for _, c := range []*Client{own, borrowed} {
 				_, err := c.Post(t.Context(), "/", nil, 100)
-				var e *Error
-				if !errors.As(err, &e) || e.Kind != Refused || e.Status != status || strings.Contains(err.Error(), canary) {
+				var e *apierror.Error
+				if !errors.As(err, &e) || e.Kind != apierror.Refused || e.Status != status || strings.Contains(err.Error(), canary) {
 					t.Errorf("%d to %s: %v", status, to, err)
 				}
 			}
@@ -376,9 +378,9 @@ func TestForbiddenAddressesAreNotConnectedTo(t *testing.T) {
 				t.Errorf("%s: answered", host)
 			}
 		}
-		var e *Error
+		var e *apierror.Error
 		var dns *net.DNSError // Go's own resolver does not look up names of digits only, that of the C library takes them as addresses
-		if !errors.As(last, &e) || e.Kind != Refused && !(host == "2130706433" && errors.As(last, &dns)) {
+		if !errors.As(last, &e) || e.Kind != apierror.Refused && !(host == "2130706433" && errors.As(last, &dns)) {
 			t.Errorf("%s: %v", host, last)
 		}
 	}
@@ -444,14 +446,14 @@ func TestCertificatesAreChecked(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = c.Post(t.Context(), "/", nil, 100)
-	var e *Error
-	if !errors.As(err, &e) || e.Kind != Refused {
+	var e *apierror.Error
+	if !errors.As(err, &e) || e.Kind != apierror.Refused {
 		t.Errorf("certificate of nobody: %v", err)
 	}
 	if c, err = New(Config{BaseURL: server.URL, Client: server.Client()}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err = c.Post(t.Context(), "/", nil, 100); !errors.As(err, &e) || e.Kind != NotFound {
+	if _, err = c.Post(t.Context(), "/", nil, 100); !errors.As(err, &e) || e.Kind != apierror.ModelNotFound {
 		t.Errorf("certificate the client trusts: %v", err)
 	}
 }
