@@ -290,12 +290,12 @@ func (o *Owner) prepare(ctx context.Context, docs []Document) ([]*prepared, []er
 			}
 		}
 		if errs[i] = m.cut(ctx, p); errs[i] == nil && len(p.leaves) <= analyseShare {
-			errs[i] = m.analyse(ctx, o.id, p, &kept, serially)
+			errs[i] = m.analyse(ctx, p, &kept, serially)
 		}
 	})
 	for i, p := range out {
 		if p != nil && errs[i] == nil && !p.container && len(p.leaves) > analyseShare {
-			errs[i] = m.analyse(ctx, o.id, p, &kept, m.each)
+			errs[i] = m.analyse(ctx, p, &kept, m.each)
 		}
 		if errs[i] != nil {
 			p.close()
@@ -573,7 +573,7 @@ func (m *Memory) cutAndAnalyse(ctx context.Context, o *Owner, p *prepared, kept 
 	if err != nil || p.container {
 		return err
 	}
-	return m.analyse(ctx, o.id, p, kept, m.each)
+	return m.analyse(ctx, p, kept, m.each)
 }
 
 // cut cuts the text into pieces and finds its language.
@@ -594,7 +594,7 @@ const tokenBytes = 24
 
 // analyse turns the leaves into terms; each says how the shares are run, and kept counts the bytes of the terms that are kept, which
 // are no more than the bound.
-func (m *Memory) analyse(ctx context.Context, owner string, p *prepared, kept *atomic.Int64, each func(n int, fn func(i int))) error {
+func (m *Memory) analyse(ctx context.Context, p *prepared, kept *atomic.Int64, each func(n int, fn func(i int))) error {
 	dropped := make([]int, len(p.leaves))
 	each((len(p.leaves)+analyseShare-1)/analyseShare, func(share int) {
 		for i := share * analyseShare; i < min((share+1)*analyseShare, len(p.leaves)) && ctx.Err() == nil; i++ {
@@ -621,17 +621,17 @@ func (m *Memory) analyse(ctx context.Context, owner string, p *prepared, kept *a
 	for _, n := range dropped {
 		p.result.UnsearchableWords += n
 	}
-	p.identify(owner)
+	p.identify()
 	p.cut = true
 	return nil
 }
 
 // identify gives the leaves their ids. They count occurrences of equal text, so that they depend on nothing else.
-func (p *prepared) identify(owner string) {
+func (p *prepared) identify() {
 	seen := map[string]int{}
 	for i := range p.leaves {
 		c := &p.leaves[i].record
-		c.ID = chunkID(owner, p.identity, 0, c.Text, seen[c.Text])
+		c.ID = chunkID(p.record.ID, 0, c.Text, seen[c.Text])
 		c.DocumentID = p.record.ID
 		seen[c.Text]++
 	}
@@ -710,7 +710,7 @@ func (h *headingPath) join(path []string) string {
 }
 
 // parentRecords returns the records of the parents, and sets the leaves' ParentID.
-func (p *prepared) parentRecords(owner string) []ChunkRecord {
+func (p *prepared) parentRecords() []ChunkRecord {
 	var out []ChunkRecord
 	var headings headingPath
 	ids := map[int]string{}
@@ -720,7 +720,7 @@ func (p *prepared) parentRecords(owner string) []ChunkRecord {
 			continue
 		}
 		text := p.content[piece.Start:piece.End]
-		id := chunkID(owner, p.identity, piece.Level, text, seen[text])
+		id := chunkID(p.record.ID, piece.Level, text, seen[text])
 		seen[text]++
 		ids[i] = id
 		out = append(out, ChunkRecord{Chunk: Chunk{

@@ -4,7 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -20,11 +20,12 @@ func DocumentID(owner string, id Identity) string {
 	return hashID("llmemory document", owner, id.OriginID, id.Key)
 }
 
-// chunkID derives a chunk's id from the document's identity, the chunk's level and text, and which of the document's chunks
-// with that text it is, counted from 0.
-func chunkID(owner string, id Identity, level int, text string, occurrence int) string {
+// chunkID derives a chunk's id from that of its document, its level and text, and which of the document's chunks with that text it
+// is, counted from 0. It begins as the document's does, so that the chunks of a document lie together in an index of ids.
+func chunkID(document string, level int, text string, occurrence int) string {
 	sum := sha256.Sum256([]byte(text))
-	return hashID("llmemory chunk", owner, id.OriginID, id.Key, fmt.Sprint(level), string(sum[:]), fmt.Sprint(occurrence))
+	const shared = len("6ba7b810-9dad-")
+	return document[:shared] + hashID("llmemory chunk", document, strconv.Itoa(level), string(sum[:]), strconv.Itoa(occurrence))[shared:]
 }
 
 func hashID(parts ...string) string {

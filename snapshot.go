@@ -243,7 +243,7 @@ func (m *Memory) unpack(owner, from string, s *Snapshot, generations []Generatio
 	if err := r.unpackChunks(from, m.config.MaxContentBytes); err != nil {
 		return nil, err
 	}
-	r.identify(owner)
+	r.identify()
 	return r, r.checkVectors(generations)
 }
 
@@ -317,8 +317,8 @@ func (r *restored) unpackChunks(from string, most int) error {
 	if err := r.place(pieces); err != nil {
 		return invalidf("chunks", "%v", err)
 	}
-	r.identify(from)
-	for i, made := range r.parentRecords(from) {
+	r.identify()
+	for i, made := range r.parentRecords() {
 		if id := s.Parents[i].ID; id != made.ID {
 			return invalidf("chunks", "parent %d has the id %.40q, its text makes %s", i, id, made.ID)
 		}
@@ -376,12 +376,12 @@ func (o *Owner) restore(ctx context.Context, batch []*restored, ifExists IfExist
 		errs := make([]error, len(todo))
 		m.each(len(todo), func(i int) {
 			if r := todo[i]; !analysed[r] && len(r.leaves) <= analyseShare {
-				errs[i] = m.analyse(ctx, o.id, &r.prepared, &kept, serially)
+				errs[i] = m.analyse(ctx, &r.prepared, &kept, serially)
 			}
 		})
 		for i, r := range todo {
 			if !analysed[r] && len(r.leaves) > analyseShare {
-				errs[i] = m.analyse(ctx, o.id, &r.prepared, &kept, m.each)
+				errs[i] = m.analyse(ctx, &r.prepared, &kept, m.each)
 			}
 			analysed[r] = true
 		}
@@ -458,7 +458,7 @@ func (r *restored) same() bool {
 		len(r.stored.Leaves) != len(r.leaves) || len(r.stored.Parents) != len(r.snapshot.Parents) {
 		return false
 	}
-	for i, c := range r.parentRecords(r.owner) {
+	for i, c := range r.parentRecords() {
 		if !sameChunk(&r.stored.Parents[i], &c) {
 			return false
 		}

@@ -169,7 +169,7 @@ func (w *writer) replace(n int, p *prepared, old *EditDocument, may func(stored 
 	}
 	w.count(record.Language, len(p.leaves))
 
-	parents := p.parentRecords(w.owner)
+	parents := p.parentRecords()
 	for _, c := range parents {
 		before, there := kept[c.ID]
 		switch {
