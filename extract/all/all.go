@@ -153,7 +153,7 @@ func mediaType(s string) string {
 }
 
 // version changes with every change to an extractor that may make another text of the same input.
-const version = "1"
+const version = "2"
 
 // Signature implements [extract.Signer]. With custom extractors of which one has no signature, it is empty.
 func (x Extractor) Signature() string {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -235,7 +236,14 @@ func (b *book) write(w *mdtext.Writer) error {
 		if err != nil {
 			return err
 		}
-		b.document(w, htmltext.XHTML(htmltext.Decode(raw, "")))
+		page, warnings, err := htmltext.Decode(raw, "")
+		if err != nil {
+			return fmt.Errorf("%s: %w", it.name, err)
+		}
+		for _, s := range warnings {
+			b.warn(s)
+		}
+		b.document(w, htmltext.XHTML(page))
 		if w.Full() {
 			return nil
 		}
@@ -246,13 +254,20 @@ func (b *book) write(w *mdtext.Writer) error {
 	return nil
 }
 
+// warn adds a warning, once.
+func (b *book) warn(s string) {
+	if !slices.Contains(b.warnings, s) {
+		b.warnings = append(b.warnings, s)
+	}
+}
+
 func (b *book) document(w *mdtext.Writer, page string) {
 	doc, ok := htmltext.Parse(page)
 	if ok {
 		htmltext.Write(w, doc, htmltext.Options{Whole: true})
 		return
 	}
-	b.warnings = append(b.warnings, "a document too large or too deeply nested: read without its structure")
+	b.warn("a document too large or too deeply nested: read without its structure")
 	htmltext.Flat(page, func(paragraph string) bool {
 		w.Paragraph(paragraph)
 		return !w.Full()

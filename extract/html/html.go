@@ -20,7 +20,8 @@ const MaxBytes = 40 << 20
 // hidden. Links keep their target where it is absolute, or can be made so by the page's base element or an Input.Name that is
 // a URL; pictures become their alternative text.
 //
-// The encoding is that of the byte order mark, of Input.Media, or of the page itself. A page of more than 400,000 elements, or
+// The encoding is that of the byte order mark, of Input.Media, of the page itself, or the one that its bytes look like, with a warning.
+// A page of more than 400,000 elements, or
 // nested more than 400 deep, is read as paragraphs without structure, with a warning.
 type Extractor struct {
 	// Whole takes all of the body instead of the main content.
@@ -38,11 +39,14 @@ func (e Extractor) Extract(ctx context.Context, in extract.Input) (extract.Text,
 	if err != nil {
 		return extract.Text{}, err
 	}
-	page := htmltext.Decode(raw, in.Media)
+	page, warnings, err := htmltext.Decode(raw, in.Media)
+	if err != nil {
+		return extract.Text{}, err
+	}
 	if strings.HasPrefix(page, "<?xml") {
 		page = htmltext.XHTML(page)
 	}
-	text := extract.Text{Type: "html", Format: "html", Markup: "markdown"}
+	text := extract.Text{Type: "html", Format: "html", Markup: "markdown", Warnings: warnings}
 	if in.Type != "" {
 		text.Type = in.Type
 	}

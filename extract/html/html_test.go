@@ -147,6 +147,9 @@ func TestCharsets(t *testing.T) {
 		{"XML declaration", "", encode(`<?xml version="1.0" encoding="iso-8859-7"?><html><head><title/>%s</head><body><p><i/>Καλημέρα κόσμε</p></body></html>`, "", charmap.ISO8859_7.NewEncoder()), "Καλημέρα κόσμε"},
 		{"UTF-8 without a word", "", []byte(fmt.Sprintf(greek, "")), "Καλημέρα κόσμε"},
 		{"UTF-8 that says Latin-1", "text/html; charset=iso-8859-1", []byte(fmt.Sprintf(greek, "")), "Καλημέρα κόσμε"},
+		{"Shift-JIS without a word", "", encode(japaneseText, "", japanese.ShiftJIS.NewEncoder()), "こんにちは世界"},
+		{"KOI8-R without a word", "", encode(`<p>%sСуда, входящие в порт, сообщают о себе на двенадцатом канале.`, "", charmap.KOI8R.NewEncoder()), "Суда, входящие в порт, сообщают о себе на двенадцатом канале."},
+		{"charset of a script", "", encode(greek, `<script charset="utf-8"></script><meta charset=iso-8859-7>`, charmap.ISO8859_7.NewEncoder()), "Καλημέρα κόσμε"},
 		{"Latin-1 without a word", "", []byte("<p>caf\xe9 \x93quoted\x94</p>"), "café “quoted”"},
 	} {
 		got := extracttest.Extract(t, html.Extractor{}, extract.Input{Media: tt.media}, tt.raw).Content
@@ -197,6 +200,48 @@ func TestMainContent(t *testing.T) {
 	}
 	if strings.Contains(whole, "secret") || strings.Contains(whole, "var hidden") {
 		t.Errorf("whole page shows what is hidden:\n%s", whole)
+	}
+}
+
+func TestButtons(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct{ page, want string }{
+		"in a heading":            {"<h2><button><span>When?</span></button></h2><p>At noon. <button>Copy</button></p>", "## When?\n\nAt noon.\n"},
+		"in a summary":            {"<details><summary><button>Who?</button></summary>She.</details>", "Who?\n\nShe.\n"},
+		"not closed":              {"<div><p>before</p><button>Buy</div><p>after</p>", "before\n\nafter\n"},
+		"closed after a division": {"<div>before<button>Buy<div>now</div></button> after</div>", "before after\n"},
+		"a player not closed":     {"<div>before<video><source src=x></div>after", "before\n\nafter\n"},
+	} {
+		if got := extracttest.Extract(t, html.Extractor{}, extract.Input{}, []byte(tt.page)).Content; got != tt.want {
+			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		}
+	}
+}
+
+func TestSections(t *testing.T) {
+	t.Parallel()
+	page := `<?xml version="1.0"?><html><body><p>a <![CDATA[<b> & c]]> d</p><style><![CDATA[x]]></style></body></html>`
+	if got := extracttest.Extract(t, html.Extractor{}, extract.Input{}, []byte(page)).Content; got != "a <b> & c d\n" {
+		t.Errorf("%q", got)
+	}
+}
+
+// Formatting elements left open are opened anew in each block that follows, by the rules of HTML: a page of some kilobytes that leaves
+// hundreds of them open must not take gigabytes.
+func TestFormattingLeftOpen(t *testing.T) {
+	t.Parallel()
+	for _, tag := range []string{"b", "code", "font", "nobr", "tt"} {
+		var b strings.Builder
+		b.WriteString("<div>")
+		for i := range 380 {
+			fmt.Fprintf(&b, "<%s id=%d class=c%d>", tag, i, i)
+		}
+		b.WriteString("</div>" + strings.Repeat("<p>x</p>", 20_000) + "needle")
+		began := time.Now()
+		got := extracttest.Extract(t, html.Extractor{}, extract.Input{}, []byte(b.String()))
+		if took := time.Since(began); took > 10*time.Second || !strings.Contains(got.Content, "needle") {
+			t.Errorf("%s: %v, a text of %d bytes", tag, took, len(got.Content))
+		}
 	}
 }
 

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"io"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/llmemory/llmemory/extract"
 	guess "github.com/llmemory/llmemory/internal/charset"
+	"github.com/llmemory/llmemory/internal/htmltext"
 )
 
 // leaf returns the text of a part that is one.
@@ -33,7 +33,7 @@ func (m *message) leaf(p *part) (content, error) {
 	charset := p.charset()
 	html := p.is("text/html", "application/xhtml+xml")
 	if html && charset == "" {
-		charset = metaCharset(raw)
+		charset = htmltext.Charset(raw)
 	}
 	text, note := toUTF8(raw, charset)
 	if note != "" && nameless(charset) {
@@ -360,26 +360,4 @@ func berEnd(b []byte, depth int) (int, bool) {
 		at += end + 2
 	}
 	return 0, false
-}
-
-// metaCharset finds the charset that HTML names in its head.
-func metaCharset(b []byte) string {
-	head := strings.ToLower(string(b[:min(len(b), 2048)]))
-	for at := 0; ; {
-		n := strings.Index(head[at:], "charset")
-		if n < 0 {
-			return ""
-		}
-		at += n + len("charset")
-		rest := strings.TrimLeft(head[at:], " \t")
-		if !strings.HasPrefix(rest, "=") {
-			continue
-		}
-		rest = strings.TrimLeft(rest[1:], " \t\"'")
-		end := strings.IndexFunc(rest, func(r rune) bool { return r >= utf8.RuneSelf || strings.ContainsRune(" \t\r\n\"'/>;", r) })
-		if end < 0 {
-			end = len(rest)
-		}
-		return rest[:end]
-	}
 }

@@ -5,12 +5,13 @@ package htmltext
 import (
 	"bytes"
 	"io"
+	"mime"
 	"strings"
-	"unicode/utf8"
 
 	"golang.org/x/net/html"
 	"golang.org/x/net/html/atom"
-	"golang.org/x/net/html/charset"
+
+	"github.com/llmemory/llmemory/internal/charset"
 )
 
 // MaxText is how many bytes of text a page may have.
@@ -22,43 +23,66 @@ const (
 	maxSlim  = MaxText // bytes of text and tags that are parsed as a tree
 )
 
-// Decode returns a page as UTF-8. The encoding is that of the byte order mark, of media (a MIME type with a charset, may be
-// empty), or of the page's own meta element, in this order; a page that is valid UTF-8 is not taken for Latin-1.
-func Decode(raw []byte, media string) string {
-	enc, name, sure := charset.DetermineEncoding(raw[:min(len(raw), 4096)], media)
-	if !sure {
-		if e, n := charset.Lookup(declared(raw)); e != nil {
-			enc, name = e, n
-		}
+// Decode returns a page as UTF-8, and what of its encoding had to be guessed or mended. The encoding is that of the byte order mark, of
+// media (a MIME type with a charset, may be empty), of the page itself, or the one that its bytes look like; a page that is valid UTF-8
+// is not taken for Latin-1. Bytes that are no text in any encoding are refused.
+func Decode(raw []byte, media string) (page string, warnings []string, err error) {
+	_, params, _ := mime.ParseMediaType(media) // what cannot be parsed declares nothing
+	name := params["charset"]
+	if name == "" {
+		name = Charset(raw)
 	}
-	switch {
-	case name == "utf-8", name == "windows-1252" && utf8.Valid(raw):
-	case name == "replacement":
-	default:
-		if decoded, err := enc.NewDecoder().Bytes(raw); err == nil {
-			raw = decoded
-		}
+	r, err := charset.Decode(raw, name)
+	if err != nil { // but NUL bytes mean nothing
+		r, err = charset.Decode(bytes.ReplaceAll(raw, []byte{0}, nil), name)
 	}
-	raw = bytes.TrimPrefix(raw, []byte("\ufeff"))
-	return strings.ReplaceAll(strings.ToValidUTF8(string(raw), "\ufffd"), "\x00", "")
+	return strings.ReplaceAll(r.Text, "\x00", ""), r.Warnings(), err
 }
 
-// declared returns the encoding that an XML declaration names.
-func declared(raw []byte) string {
-	head, _, ok := strings.Cut(string(raw[:min(len(raw), 200)]), "?>")
-	if !ok || !strings.HasPrefix(head, "<?xml") {
-		return ""
+// Charset returns the encoding that a page names in its XML declaration or in a meta element, in lower case, "" if it names none.
+func Charset(raw []byte) string {
+	head := strings.ToLower(string(raw[:min(len(raw), 4096)]))
+	if strings.HasPrefix(head, "<?xml") {
+		declaration, rest, _ := strings.Cut(head, "?>")
+		if name := assigned(declaration, "encoding"); name != "" {
+			return name
+		}
+		head = rest
 	}
-	_, rest, _ := strings.Cut(head, "encoding=")
-	if len(rest) < 2 {
-		return ""
+	for {
+		at := strings.Index(head, "<meta")
+		if at < 0 {
+			return ""
+		}
+		head = head[at+len("<meta"):]
+		tag, _, _ := strings.Cut(head, ">")
+		if name := assigned(tag, "charset"); name != "" {
+			return name
+		}
 	}
-	label, _, _ := strings.Cut(rest[1:], rest[:1])
-	return label
+}
+
+// assigned returns what a tag assigns to a name, in an attribute or within the value of one.
+func assigned(tag, name string) string {
+	for {
+		at := strings.Index(tag, name)
+		if at < 0 {
+			return ""
+		}
+		tag = strings.TrimLeft(tag[at+len(name):], " \t\r\n")
+		if value, ok := strings.CutPrefix(tag, "="); ok {
+			value = strings.TrimLeft(value, " \t\r\n\"'")
+			if end := strings.IndexAny(value, " \t\r\n\"'/>;"); end >= 0 {
+				value = value[:end]
+			}
+			return value
+		}
+	}
 }
 
 // XHTML writes a page of XHTML as HTML has it: an element that is empty there, such as <title/>, would hold all the rest here.
 func XHTML(page string) string {
+	page = unsectioned(page)
 	var b strings.Builder
 	for {
 		end := strings.Index(page, "/>")
@@ -81,6 +105,25 @@ func XHTML(page string) string {
 	}
 }
 
+// unsectioned writes the text of CDATA sections, which HTML takes for comments, as other text.
+func unsectioned(page string) string {
+	const begin, end = "<![CDATA[", "]]>"
+	if !strings.Contains(page, begin) {
+		return page
+	}
+	var b strings.Builder
+	for {
+		before, rest, ok := strings.Cut(page, begin)
+		b.WriteString(before)
+		if !ok {
+			return b.String()
+		}
+		section, after, _ := strings.Cut(rest, end)
+		b.WriteString(html.EscapeString(section))
+		page = after
+	}
+}
+
 // void are the elements of HTML that never hold anything.
 var void = map[atom.Atom]bool{
 	atom.Area: true, atom.Base: true, atom.Br: true, atom.Col: true, atom.Embed: true, atom.Hr: true, atom.Img: true, atom.Input: true,
@@ -94,6 +137,16 @@ var dropped = map[atom.Atom]bool{
 	atom.Button: true, atom.Datalist: true, atom.Noscript: true, atom.Applet: true, atom.Map: true,
 }
 
+// leaky are dropped elements that end with the one around them if they are not closed themselves.
+var leaky = map[atom.Atom]bool{
+	atom.Button: true, atom.Audio: true, atom.Video: true, atom.Canvas: true, atom.Map: true, atom.Svg: true, atom.Noscript: true,
+}
+
+// headings are the elements in which a button is what the reader opens the text below with, and what it is called.
+var headings = map[atom.Atom]bool{
+	atom.H1: true, atom.H2: true, atom.H3: true, atom.H4: true, atom.H5: true, atom.H6: true, atom.Summary: true, atom.Dt: true,
+}
+
 // kept are the attributes that tell something of the text.
 var kept = map[string]bool{
 	"href": true, "alt": true, "class": true, "id": true, "role": true, "colspan": true, "rowspan": true, "start": true, "lang": true,
@@ -101,6 +154,20 @@ var kept = map[string]bool{
 	"checked": true, "alttext": true, "datetime": true, "itemprop": true, "encoding": true, "value": true, "aria-modal": true,
 	"epub:type": true, "reversed": true, "rel": true, "hreflang": true,
 }
+
+// code is what the element of that name is called in the tree.
+const code = "x-code"
+
+// instead are elements that are read as others. Those that only format text are among them, as a parser of HTML opens each of them that
+// was left open anew in every block that follows: a few kilobytes could become gigabytes.
+var instead = map[atom.Atom]string{
+	atom.Xmp: "pre", atom.Plaintext: "pre", atom.Listing: "pre", atom.Code: code, atom.Tt: "samp", atom.Nobr: "span", atom.B: "span",
+	atom.Big: "span", atom.Em: "span", atom.Font: "span", atom.I: "span", atom.S: "span", atom.Small: "span", atom.Strike: "span",
+	atom.Strong: "span", atom.U: "span",
+}
+
+// shown are the attributes of a formatting element that tell whether its text is shown.
+var shown = map[string]bool{"hidden": true, "aria-hidden": true, "style": true}
 
 // Parse parses a page in bounded memory. Without ok the page is too large or nested too deep for a tree: use [Flat].
 func Parse(page string) (doc *html.Node, ok bool) {
@@ -136,12 +203,12 @@ func slim(page string) (string, bool) {
 	return b.String(), err == nil && tags <= maxTags && !large
 }
 
-// tokens calls f with each token outside of dropped elements until f returns false.
+// tokens calls f with each token outside of dropped elements until f returns false. A button in a heading is only its text.
 func tokens(page string, f func(t *html.Token) bool) error {
 	z := html.NewTokenizer(strings.NewReader(page))
 	z.SetMaxBuf(1 << 28)
-	var skip atom.Atom
-	depth := 0
+	var skip, heading atom.Atom
+	around, within := map[string]int{}, map[string]int{} // elements that are open around the one that is skipped, and in it
 	for {
 		kind := z.Next()
 		switch kind {
@@ -161,35 +228,58 @@ func tokens(page string, f func(t *html.Token) bool) error {
 			}
 			continue
 		}
-		name, more := z.TagName()
-		a := atom.Lookup(name)
+		raw, more := z.TagName()
+		name, a := string(raw), atom.Lookup(raw)
 		if skip != 0 {
-			if a == skip {
-				switch kind {
-				case html.StartTagToken:
-					depth++
-				case html.EndTagToken:
-					if depth--; depth == 0 {
-						skip = 0
-					}
+			switch {
+			case kind == html.StartTagToken:
+				within[name]++
+				continue
+			case kind != html.EndTagToken:
+				continue
+			case within[name] > 0:
+				if within[name]--; a == skip && within[name] == 0 {
+					skip = 0
 				}
+				continue
+			case !leaky[skip] || around[name] == 0 || a == atom.P:
+				continue
 			}
+			skip = 0 // it was not closed, and ends with an element around it
+		}
+		if a == atom.Button && heading != 0 {
 			continue
 		}
 		if dropped[a] {
 			if kind == html.StartTagToken {
-				skip, depth = a, 1
+				skip = a
+				clear(within)
+				within[name] = 1
 			}
 			continue
 		}
-		t := html.Token{Type: kind, DataAtom: a, Data: string(name)}
-		if a == atom.Xmp || a == atom.Plaintext || a == atom.Listing {
-			t.DataAtom, t.Data = atom.Pre, "pre"
+		switch kind {
+		case html.StartTagToken:
+			around[name]++
+			if !inline[a] {
+				if heading = 0; headings[a] {
+					heading = a
+				}
+			}
+		case html.EndTagToken:
+			around[name] = max(0, around[name]-1)
+			if a == heading {
+				heading = 0
+			}
+		}
+		t := html.Token{Type: kind, DataAtom: a, Data: name}
+		if other := instead[a]; other != "" {
+			t.DataAtom, t.Data = atom.Lookup([]byte(other)), other
 		}
 		for n := 0; more && n < 100; n++ {
 			var key, value []byte
 			key, value, more = z.TagAttr()
-			if kept[string(key)] && len(value) < 4096 {
+			if kept[string(key)] && len(value) < 4096 && (t.Data != "span" || a == atom.Span || shown[string(key)]) {
 				t.Attr = append(t.Attr, html.Attribute{Key: string(key), Val: string(value)})
 			}
 		}

@@ -246,7 +246,7 @@ func (c *converter) item(n *html.Node, mark string) {
 
 func (c *converter) pre(n *html.Node) {
 	language := ""
-	for _, m := range []*html.Node{n, find(n, func(n *html.Node) bool { return n.DataAtom == atom.Code })} {
+	for _, m := range []*html.Node{n, find(n, func(n *html.Node) bool { return n.Data == code })} {
 		if m == nil {
 			continue
 		}
@@ -333,10 +333,10 @@ func (c *converter) inline(b *strings.Builder, n *html.Node) {
 			s = mdtext.Link(s, target)
 		}
 		b.WriteString(s)
-	case atom.Code, atom.Kbd, atom.Samp, atom.Tt:
+	case 0, atom.Kbd, atom.Samp:
 		var inner strings.Builder
 		c.inlines(&inner, n)
-		if s := inner.String(); n.DataAtom == atom.Code && strings.TrimSpace(s) != "" && !strings.ContainsAny(s, "`[\n") {
+		if s := inner.String(); n.Data == code && strings.TrimSpace(s) != "" && !strings.ContainsAny(s, "`[\n") {
 			b.WriteString("`" + s + "`")
 		} else {
 			b.WriteString(s)

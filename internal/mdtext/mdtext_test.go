@@ -164,6 +164,38 @@ func TestTableIsBounded(t *testing.T) {
 	}
 }
 
+// A row that spans much below it costs the rows below no more than their own cells.
+func TestWideTable(t *testing.T) {
+	t.Parallel()
+	table := mdtext.Table{}
+	for range 1000 {
+		table.Cell("x", 1000, 1)
+	}
+	for range 200_000 {
+		table.Row()
+		table.Cell("y", 1, 1)
+	}
+	if rows := table.Rows(); !table.Full() || len(rows) != 1 {
+		t.Errorf("full = %t with %d rows", table.Full(), len(rows))
+	}
+}
+
+// The lines of a box stay lines; those of a cell among others are one.
+func TestLinesInCells(t *testing.T) {
+	t.Parallel()
+	table, box := &mdtext.Table{}, &mdtext.Table{}
+	table.Cell("a\n b", 1, 1)
+	table.Cell("c", 1, 1)
+	box.Cell("one \n\n  - two\nthree", 1, 1)
+	w := &mdtext.Writer{}
+	w.Table(table)
+	w.Table(box)
+	want := "| a b | c |\n| --- | --- |\n\none\n\\- two\nthree\n"
+	if got := w.String(); got != want || table.Inline() != "a b, c" || box.Inline() != "one - two three" {
+		t.Errorf("%q, want %q; %q, %q", got, want, table.Inline(), box.Inline())
+	}
+}
+
 func TestCodeOfFences(t *testing.T) {
 	t.Parallel()
 	for text, fence := range map[string]string{"a": "```", "``": "```", "a ``` b": "````", "`````": "``````", "``` ````": "`````"} {

@@ -20,8 +20,14 @@ type Table struct {
 // Full reports whether cells were dropped because of MaxCells.
 func (t *Table) Full() bool { return t.full }
 
+// maxColumns is how many columns a table may have; cells beyond are dropped.
+const maxColumns = 4096
+
 // Row begins a row.
 func (t *Table) Row() {
+	if t.full {
+		return
+	}
 	if len(t.rows) > 0 {
 		t.endRow()
 	}
@@ -40,6 +46,9 @@ func (t *Table) endRow() {
 // Cell adds a cell to the row begun last. Its text may be of several lines; cols and rows are what it spans, 1 or less for no
 // more than itself.
 func (t *Table) Cell(text string, cols, rows int) {
+	if t.full {
+		return
+	}
 	if len(t.rows) == 0 {
 		t.Row()
 	}
@@ -69,13 +78,27 @@ func (t *Table) Cell(text string, cols, rows int) {
 
 func (t *Table) put(row *[]string, text string, limit int) bool {
 	t.col++
-	if t.cells >= limit {
+	if t.cells >= limit || t.col > maxColumns {
 		t.full = true
 		return false
 	}
 	t.cells++
-	*row = append(*row, OneLine(text))
+	*row = append(*row, linesOf(text))
 	return true
+}
+
+// linesOf returns text with each run of white space as one space, line ends apart.
+func linesOf(text string) string {
+	if !strings.Contains(text, "\n") {
+		return OneLine(text)
+	}
+	var lines []string
+	for line := range strings.SplitSeq(text, "\n") {
+		if line = OneLine(line); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // Rows returns the cells without empty rows and without columns that are empty in every row. The first row is as long as the
@@ -167,7 +190,7 @@ func (t *Table) Inline() string {
 		var cells []string
 		for _, cell := range row {
 			if cell != "" {
-				cells = append(cells, cell)
+				cells = append(cells, OneLine(cell))
 			}
 		}
 		lines = append(lines, strings.Join(cells, ", "))
