@@ -3,9 +3,7 @@
 package docx
 
 import (
-	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,38 +23,15 @@ type Extractor struct{}
 
 // Extract implements [extract.Extractor].
 func (Extractor) Extract(ctx context.Context, in extract.Input) (extract.Text, error) {
-	src, err := in.Open(ctx, 0)
-	if err != nil {
-		return extract.Text{}, err
-	}
-	defer func() { _ = src.Close() }()
-	pkg, err := ooxml.Open(ctx, src, src.Size())
-	if err != nil {
-		return extract.Text{}, err
-	}
-	d := &document{pkg: pkg, langs: map[string]int{}, labels: map[string]int{}}
-	d.w.Max = in.MaxBytes
-	if err := d.read(); err != nil {
-		return extract.Text{}, err
-	}
-	core := pkg.Core()
-	text := extract.Text{
-		Content: d.w.String(), Type: "docx", Format: "docx", Markup: "markdown",
-		Title: core.Title, Author: core.Author, Language: cmp.Or(core.Language, d.language()), Date: core.Date,
-	}
-	if in.Type != "" {
-		text.Type = in.Type
-	}
-	if text.Title == "Word Document" { // of a template that makes documents
-		text.Title = ""
-	}
-	switch {
-	case d.w.Full():
-		return extract.Text{}, fmt.Errorf("%w: text must be at most %d bytes", extract.ErrTooLarge, in.MaxBytes)
-	case strings.TrimSpace(text.Content) == "":
-		return extract.Text{}, fmt.Errorf("%w: an empty document, or one of pictures", extract.ErrNoText)
-	}
-	return text, nil
+	return ooxml.Read(ctx, in, func(pkg *ooxml.Package) (extract.Text, error) {
+		d := &document{pkg: pkg, langs: map[string]int{}, labels: map[string]int{}}
+		d.w.Max = in.MaxBytes
+		if err := d.read(); err != nil {
+			return extract.Text{}, err
+		}
+		content, err := d.w.Text("an empty document, or one of pictures")
+		return extract.Text{Content: content, Type: "docx", Format: "docx", Markup: "markdown", Language: d.language()}, err
+	})
 }
 
 // style is what a style says of its paragraphs.

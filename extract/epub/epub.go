@@ -50,20 +50,14 @@ func (Extractor) Extract(ctx context.Context, in extract.Input) (extract.Text, e
 	if err := b.write(w); err != nil {
 		return extract.Text{}, err
 	}
-	text := extract.Text{
-		Content: w.String(), Type: "text", Format: "epub", Markup: "markdown", Title: b.title, Author: strings.Join(b.authors, ", "),
+	content, err := w.Text("a book of pictures")
+	if err != nil {
+		return extract.Text{}, err
+	}
+	return extract.Text{
+		Content: content, Type: cmp.Or(in.Type, "text"), Format: "epub", Markup: "markdown", Title: b.title, Author: strings.Join(b.authors, ", "),
 		Language: b.language, Date: b.date(), Warnings: b.warnings,
-	}
-	if in.Type != "" {
-		text.Type = in.Type
-	}
-	switch {
-	case w.Full():
-		return extract.Text{}, fmt.Errorf("%w: text must be at most %d bytes", extract.ErrTooLarge, in.MaxBytes)
-	case strings.TrimSpace(text.Content) == "":
-		return extract.Text{}, fmt.Errorf("%w: a book of pictures", extract.ErrNoText)
-	}
-	return text, nil
+	}, nil
 }
 
 type item struct {

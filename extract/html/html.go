@@ -3,7 +3,6 @@ package html
 
 import (
 	"context"
-	"fmt"
 	"net/url"
 	"strings"
 
@@ -76,12 +75,9 @@ func (e Extractor) Extract(ctx context.Context, in extract.Input) (extract.Text,
 	if err := ctx.Err(); err != nil {
 		return extract.Text{}, err
 	}
-	text.Content = w.String()
-	switch {
-	case w.Full():
-		return extract.Text{}, fmt.Errorf("%w: text must be at most %d bytes", extract.ErrTooLarge, w.Max)
-	case strings.TrimSpace(text.Content) == "":
-		return extract.Text{}, fmt.Errorf("%w: the page shows none without running its scripts", extract.ErrNoText)
+	text.Content, err = w.Text("the page shows none without running its scripts")
+	if err != nil {
+		return extract.Text{}, err
 	}
 	return text, nil
 }

@@ -167,12 +167,9 @@ func (Extractor) Extract(ctx context.Context, in extract.Input) (extract.Text, e
 	if cuts > 0 {
 		t.Warnings = append(t.Warnings, fmt.Sprintf("%d outputs cut at %d bytes", cuts, MaxOutput))
 	}
-	t.Content = w.String()
-	if w.Full() {
-		return extract.Text{}, fmt.Errorf("%w: must be at most %d bytes of text", extract.ErrTooLarge, in.MaxBytes)
-	}
-	if strings.TrimSpace(t.Content) == "" {
-		return extract.Text{}, fmt.Errorf("%w: a notebook without cells", extract.ErrNoText)
+	t.Content, err = w.Text("a notebook without cells")
+	if err != nil {
+		return extract.Text{}, err
 	}
 	return t, nil
 }

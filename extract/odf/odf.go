@@ -55,24 +55,30 @@ func (x Extractor) Extract(ctx context.Context, in extract.Input) (extract.Text,
 	if err := d.read(); err != nil {
 		return extract.Text{}, err
 	}
-	text := extract.Text{
-		Content: d.w.String(), Type: map[string]string{"ods": "report", "odp": "presentation"}[d.format], Format: d.format, Markup: "markdown",
-		Title: d.meta["dc:title"], Author: cmp.Or(d.meta["meta:initial-creator"], d.meta["dc:creator"]),
-		Language: cmp.Or(docmeta.Language(d.meta["dc:language"]), d.language), Date: d.date(), Pages: d.pages,
+	text, err := d.text(in)
+	if err != nil {
+		return extract.Text{}, err
 	}
-	if text.Type = cmp.Or(text.Type, "docx"); in.Type != "" {
-		text.Type = in.Type
-	}
-	if d.format == "ods" && d.sheets.Full() {
-		text.Warnings = append(text.Warnings, d.sheets.Warning())
-	}
-	switch {
-	case d.w.Full():
-		return extract.Text{}, fmt.Errorf("%w: text must be at most %d bytes", extract.ErrTooLarge, in.MaxBytes)
-	case !d.found:
-		return extract.Text{}, fmt.Errorf("%w: an empty document, or one of pictures", extract.ErrNoText)
-	}
+	text.Title, text.Author = d.meta["dc:title"], cmp.Or(d.meta["meta:initial-creator"], d.meta["dc:creator"])
+	text.Language, text.Date = cmp.Or(docmeta.Language(d.meta["dc:language"]), d.language), d.date()
 	return text, nil
+}
+
+// text returns what was read.
+func (d *document) text(in extract.Input) (extract.Text, error) {
+	if d.format == "ods" {
+		return d.sheets.Text(in, "ods")
+	}
+	const none = "an empty document, or one of pictures"
+	content, err := d.w.Text(none)
+	if err == nil && !d.found {
+		err = fmt.Errorf("%w: %s", extract.ErrNoText, none)
+	}
+	kind := "docx"
+	if d.format == "odp" {
+		kind = "presentation"
+	}
+	return extract.Text{Content: content, Type: cmp.Or(in.Type, kind), Format: d.format, Markup: "markdown", Pages: d.pages}, err
 }
 
 type style struct {

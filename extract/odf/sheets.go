@@ -12,11 +12,10 @@ import (
 // workbook reads sheets.
 func (d *document) workbook(r *xmlwalk.Reader) error {
 	return r.Each(func(e xmlwalk.Element) error {
-		if e.Tag != "table:table" || d.sheets.Full() || d.w.Full() {
+		if e.Tag != "table:table" || d.sheets.Full() {
 			return nil
 		}
 		d.sheets.Sheet(e.Get("table:name"))
-		before := d.w.Len()
 		s := &sheetReader{document: d}
 		err := s.rows(r)
 		d.sheets.End()
@@ -25,7 +24,6 @@ func (d *document) workbook(r *xmlwalk.Reader) error {
 			d.w.Paragraph(text)
 			d.w.Close()
 		}
-		d.found = d.found || d.w.Len() > before || d.w.Full()
 		return err
 	})
 }

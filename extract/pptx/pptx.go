@@ -22,41 +22,19 @@ type Extractor struct{}
 
 // Extract implements [extract.Extractor].
 func (Extractor) Extract(ctx context.Context, in extract.Input) (extract.Text, error) {
-	src, err := in.Open(ctx, 0)
-	if err != nil {
-		return extract.Text{}, err
-	}
-	defer func() { _ = src.Close() }()
-	pkg, err := ooxml.Open(ctx, src, src.Size())
-	if err != nil {
-		return extract.Text{}, err
-	}
-	d := &deck{pkg: pkg, langs: map[string]int{}}
-	d.w.Max = in.MaxBytes
-	if err := d.read(); err != nil {
-		return extract.Text{}, err
-	}
-	core := pkg.Core()
-	text := extract.Text{
-		Content: d.w.String(), Type: "presentation", Format: "pptx", Markup: "markdown", Title: core.Title, Author: core.Author,
-		Language: core.Language, Date: core.Date, Pages: d.pages,
-	}
-	if text.Language == "" {
-		text.Language = d.language()
-	}
-	if in.Type != "" {
-		text.Type = in.Type
-	}
-	if text.Title == "PowerPoint Presentation" { // what PowerPoint says of any that was given no title
-		text.Title = ""
-	}
-	switch {
-	case d.w.Full():
-		return extract.Text{}, fmt.Errorf("%w: text must be at most %d bytes", extract.ErrTooLarge, in.MaxBytes)
-	case !d.found:
-		return extract.Text{}, fmt.Errorf("%w: an empty presentation, or one of pictures", extract.ErrNoText)
-	}
-	return text, nil
+	return ooxml.Read(ctx, in, func(pkg *ooxml.Package) (extract.Text, error) {
+		d := &deck{pkg: pkg, langs: map[string]int{}}
+		d.w.Max = in.MaxBytes
+		if err := d.read(); err != nil {
+			return extract.Text{}, err
+		}
+		const none = "an empty presentation, or one of pictures"
+		content, err := d.w.Text(none)
+		if err == nil && !d.found {
+			err = fmt.Errorf("%w: %s", extract.ErrNoText, none)
+		}
+		return extract.Text{Content: content, Type: "presentation", Format: "pptx", Markup: "markdown", Language: d.language(), Pages: d.pages}, err
+	})
 }
 
 type deck struct {

@@ -847,8 +847,8 @@ func (p *parser) endRow(nested bool) {
 	p.openTables(depth).end()
 }
 
-// finish ends the text and returns it.
-func (p *parser) finish() string {
+// finish ends the text.
+func (p *parser) finish() {
 	for len(p.stack) > 0 {
 		p.close()
 	}
@@ -867,7 +867,6 @@ func (p *parser) finish() string {
 	for key := range p.info {
 		p.info[key] = mdtext.OneLine(p.info[key])
 	}
-	return p.w.String()
 }
 
 // language returns that of most of the text.

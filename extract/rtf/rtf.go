@@ -4,6 +4,7 @@ package rtf
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -41,20 +42,15 @@ func (Extractor) Extract(ctx context.Context, in extract.Input) (extract.Text, e
 	if err := p.run(ctx); err != nil {
 		return extract.Text{}, err
 	}
-	text := extract.Text{
-		Content: p.finish(), Type: "docx", Format: "rtf", Markup: "markdown",
+	p.finish()
+	content, err := p.w.Text("an empty RTF document")
+	if err != nil {
+		return extract.Text{}, err
+	}
+	return extract.Text{
+		Content: content, Type: cmp.Or(in.Type, "docx"), Format: "rtf", Markup: "markdown",
 		Title: p.info["title"], Author: p.info["author"], Language: p.language(), Date: p.date, Warnings: p.warnings,
-	}
-	if in.Type != "" {
-		text.Type = in.Type
-	}
-	switch {
-	case p.w.Full():
-		return extract.Text{}, fmt.Errorf("%w: text must be at most %d bytes", extract.ErrTooLarge, in.MaxBytes)
-	case strings.TrimSpace(text.Content) == "":
-		return extract.Text{}, fmt.Errorf("%w: an empty RTF document", extract.ErrNoText)
-	}
-	return text, nil
+	}, nil
 }
 
 // next reads the next token. It returns false at the end.

@@ -48,10 +48,9 @@ type workbook struct {
 	page     int
 	date1904 bool
 	strings  []string
-	formats  []int          // of the styles of cells
-	codes    map[int]string // of formats
+	formats  []int // of the styles of cells
+	codes    map[int]*sheet.Format
 	tabs     []tab
-	found    bool
 	scanned  int // bytes of records, those read again counted again
 	warnings []string
 }
@@ -112,12 +111,10 @@ func (b *workbook) read(ctx context.Context) error {
 	}
 	for _, t := range b.tabs {
 		b.out.Sheet(t.name)
-		before := b.w.Len()
 		if err := b.sheet(ctx, t.at); err != nil {
 			return err
 		}
-		b.found = b.found || b.w.Len() > before || b.w.Full()
-		if b.w.Full() || b.out.Full() {
+		if b.out.Full() {
 			break
 		}
 	}
@@ -147,9 +144,9 @@ func (b *workbook) global(r record) (bool, error) {
 	case recFormat:
 		switch {
 		case len(p) >= 5 && b.wide:
-			b.codes[int(le16(p))] = b.long([][]byte{p[2:]})
+			b.codes[int(le16(p))] = sheet.NewFormat(b.long([][]byte{p[2:]}))
 		case len(p) >= 3 && !b.wide:
-			b.codes[int(le16(p))] = b.short(p[2:])
+			b.codes[int(le16(p))] = sheet.NewFormat(b.short(p[2:]))
 		}
 	case recXF:
 		if len(p) >= 4 {
@@ -369,7 +366,7 @@ func (b *workbook) sheet(ctx context.Context, at int) error {
 				b.out.Cell(y, x, truth(p[8], p[6] == 2), false)
 			}
 		}
-		return !b.w.Full() && !b.out.Full(), nil
+		return !b.out.Full(), nil
 	})
 	b.out.End()
 	for _, text := range texts {
@@ -383,14 +380,16 @@ func (b *workbook) sheet(ctx context.Context, at int) error {
 }
 
 func (b *workbook) number(row, col, xf int, v float64) {
-	code := ""
+	var format *sheet.Format
 	if xf < len(b.formats) {
+		id := b.formats[xf]
 		var ok bool
-		if code, ok = b.codes[b.formats[xf]]; !ok {
-			code = sheet.Builtin(b.formats[xf])
+		if format, ok = b.codes[id]; !ok {
+			format = sheet.NewFormat(sheet.Builtin(id))
+			b.codes[id] = format
 		}
 	}
-	b.out.Cell(row, col, sheet.Number(v, code, b.date1904), true)
+	b.out.Cell(row, col, format.Show(v, b.date1904), true)
 }
 
 // rk decodes a number of 30 bits.

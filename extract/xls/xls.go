@@ -50,27 +50,17 @@ func (x Extractor) Extract(ctx context.Context, in extract.Input) (extract.Text,
 		return extract.Text{}, fmt.Errorf("%w: no workbook in it", extract.ErrUnsupported)
 	}
 	w := &mdtext.Writer{Max: in.MaxBytes}
-	b := &workbook{data: data, w: w, out: sheet.Writer{W: w, MaxCells: x.MaxCells}, codes: map[int]string{}, page: 1252}
+	b := &workbook{data: data, w: w, out: sheet.Writer{W: w, MaxCells: x.MaxCells}, codes: map[int]*sheet.Format{}, page: 1252}
 	if err := b.read(ctx); err != nil {
 		return extract.Text{}, err
 	}
+	text, err := b.out.Text(in, "xls")
+	if err != nil {
+		return extract.Text{}, err
+	}
 	summary := file.Summary(decode)
-	text := extract.Text{
-		Content: w.String(), Type: "report", Format: "xls", Markup: "markdown", Title: summary.Title, Author: summary.Author, Date: summary.Date,
-		Warnings: b.warnings,
-	}
-	if in.Type != "" {
-		text.Type = in.Type
-	}
-	if b.out.Full() {
-		text.Warnings = append(text.Warnings, b.out.Warning())
-	}
-	switch {
-	case w.Full():
-		return extract.Text{}, fmt.Errorf("%w: text must be at most %d bytes", extract.ErrTooLarge, in.MaxBytes)
-	case !b.found:
-		return extract.Text{}, fmt.Errorf("%w: an empty workbook", extract.ErrNoText)
-	}
+	text.Title, text.Author, text.Date = summary.Title, summary.Author, summary.Date
+	text.Warnings = append(b.warnings, text.Warnings...)
 	return text, nil
 }
 

@@ -25,37 +25,14 @@ type Extractor struct {
 
 // Extract implements [extract.Extractor].
 func (x Extractor) Extract(ctx context.Context, in extract.Input) (extract.Text, error) {
-	src, err := in.Open(ctx, 0)
-	if err != nil {
-		return extract.Text{}, err
-	}
-	defer func() { _ = src.Close() }()
-	pkg, err := ooxml.Open(ctx, src, src.Size())
-	if err != nil {
-		return extract.Text{}, err
-	}
-	w := &mdtext.Writer{Max: in.MaxBytes}
-	b := &workbook{pkg: pkg, w: w, out: sheet.Writer{W: w, MaxCells: x.MaxCells}}
-	if err := b.read(); err != nil {
-		return extract.Text{}, err
-	}
-	core := pkg.Core()
-	text := extract.Text{
-		Content: w.String(), Type: "report", Format: "xlsx", Markup: "markdown", Title: core.Title, Author: core.Author, Language: core.Language, Date: core.Date,
-	}
-	if in.Type != "" {
-		text.Type = in.Type
-	}
-	if b.out.Full() {
-		text.Warnings = append(text.Warnings, b.out.Warning())
-	}
-	switch {
-	case w.Full():
-		return extract.Text{}, fmt.Errorf("%w: text must be at most %d bytes", extract.ErrTooLarge, in.MaxBytes)
-	case !b.found:
-		return extract.Text{}, fmt.Errorf("%w: an empty workbook", extract.ErrNoText)
-	}
-	return text, nil
+	return ooxml.Read(ctx, in, func(pkg *ooxml.Package) (extract.Text, error) {
+		w := &mdtext.Writer{Max: in.MaxBytes}
+		b := &workbook{pkg: pkg, w: w, out: sheet.Writer{W: w, MaxCells: x.MaxCells}}
+		if err := b.read(); err != nil {
+			return extract.Text{}, err
+		}
+		return b.out.Text(in, "xlsx")
+	})
 }
 
 // maxStrings is how many bytes of shared strings are kept.
@@ -67,8 +44,7 @@ type workbook struct {
 	out      sheet.Writer
 	date1904 bool
 	strings  []string
-	formats  []string // of the styles of cells
-	found    bool
+	formats  []*sheet.Format // of the styles of cells
 }
 
 func (b *workbook) read() error {
@@ -124,7 +100,7 @@ func (b *workbook) read() error {
 		if err := b.sheet(t.part); err != nil {
 			return err
 		}
-		if b.w.Full() || b.out.Full() {
+		if b.out.Full() {
 			break
 		}
 	}
@@ -148,28 +124,32 @@ func (b *workbook) readStrings(r *xmlwalk.Reader) error {
 	})
 }
 
+// maxString is how many bytes of a string are read; Excel has at most 32,767 characters in one.
+const maxString = 1 << 20
+
 // rich reads the text of a string, whole or in runs, without its phonetic reading.
 func rich(r *xmlwalk.Reader) (string, error) {
-	var s string
+	var b strings.Builder
+	add := func() error {
+		t, err := r.Text(max(0, maxString-b.Len()))
+		b.WriteString(t)
+		return err
+	}
 	err := r.Each(func(e xmlwalk.Element) error {
 		switch e.Tag {
 		case "x:t":
-			t, err := r.Text(1 << 20)
-			s += t
-			return err
+			return add()
 		case "x:r":
 			return r.Each(func(e xmlwalk.Element) error {
-				if e.Tag != "x:t" || len(s) > 1<<20 {
+				if e.Tag != "x:t" {
 					return nil
 				}
-				t, err := r.Text(1 << 20)
-				s += t
-				return err
+				return add()
 			})
 		}
 		return nil
 	})
-	return escapes(s), err
+	return escapes(b.String()), err
 }
 
 // escapes decodes _x000D_ and its like.
@@ -194,13 +174,13 @@ func escapes(s string) string {
 }
 
 func (b *workbook) readStyles(r *xmlwalk.Reader) error {
-	codes := map[string]string{}
+	codes := map[string]*sheet.Format{}
 	return r.Each(func(xmlwalk.Element) error {
 		return r.Each(func(e xmlwalk.Element) error {
 			switch e.Tag {
 			case "x:numFmts":
 				return r.Each(func(f xmlwalk.Element) error {
-					codes[f.Get("numFmtId")] = f.Get("formatCode")
+					codes[f.Get("numFmtId")] = sheet.NewFormat(f.Get("formatCode"))
 					return nil
 				})
 			case "x:cellXfs":
@@ -209,7 +189,8 @@ func (b *workbook) readStyles(r *xmlwalk.Reader) error {
 					code, ok := codes[id]
 					if !ok {
 						n, _ := strconv.Atoi(id)
-						code = sheet.Builtin(n)
+						code = sheet.NewFormat(sheet.Builtin(n))
+						codes[id] = code
 					}
 					b.formats = append(b.formats, code)
 					return nil
@@ -230,7 +211,7 @@ func (b *workbook) sheet(part string) error {
 	if err != nil {
 		return err
 	}
-	at, before := 0, b.w.Len()
+	at := 0
 	if err := b.pkg.Walk(part, func(r *xmlwalk.Reader) error {
 		return r.Each(func(xmlwalk.Element) error {
 			return r.Each(func(e xmlwalk.Element) error {
@@ -270,7 +251,6 @@ func (b *workbook) sheet(part string) error {
 			return err
 		}
 	}
-	b.found = b.found || b.w.Len() > before || b.w.Full()
 	return nil
 }
 
@@ -319,7 +299,7 @@ func (b *workbook) cell(r *xmlwalk.Reader, e xmlwalk.Element) (text string, numb
 		switch c.Tag {
 		case "x:v":
 			given = true
-			value, err = r.Text(1 << 20)
+			value, err = r.Text(maxString)
 		case "x:is":
 			given = true
 			value, err = rich(r)
@@ -352,11 +332,11 @@ func (b *workbook) cell(r *xmlwalk.Reader, e xmlwalk.Element) (text string, numb
 	if bad != nil {
 		return value, false, err
 	}
-	code := ""
+	var format *sheet.Format
 	if style >= 0 && style < len(b.formats) {
-		code = b.formats[style]
+		format = b.formats[style]
 	}
-	return sheet.Number(v, code, b.date1904), true, err
+	return format.Show(v, b.date1904), true, err
 }
 
 // links returns the targets of cells that are links to elsewhere.

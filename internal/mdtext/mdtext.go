@@ -6,9 +6,12 @@
 package mdtext
 
 import (
+	"fmt"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/llmemory/llmemory/internal/fault"
 )
 
 // maxDepth is how deep containers nest; deeper ones are written at this depth.
@@ -63,6 +66,19 @@ func (w *Writer) String() string {
 	w.EndList()
 	w.FlushNotes()
 	return w.b.String()
+}
+
+// Text returns the text, or why there is none: fault.TooLarge if it was to become larger than Max, or fault.NoText, of which none tells
+// what that means, if nothing but white space was written.
+func (w *Writer) Text(none string) (string, error) {
+	text := w.String()
+	switch {
+	case w.Full():
+		return "", fmt.Errorf("%w: text must be at most %d bytes", fault.TooLarge, w.Max)
+	case strings.TrimSpace(text) == "":
+		return "", fmt.Errorf("%w: %s", fault.NoText, none)
+	}
+	return text, nil
 }
 
 // lines writes the lines of one block, which are not escaped any more.

@@ -3,14 +3,15 @@
 package ooxml
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"path"
 	"strings"
 	"time"
 
+	"github.com/llmemory/llmemory/extract"
 	"github.com/llmemory/llmemory/internal/cfb"
 	"github.com/llmemory/llmemory/internal/docmeta"
 	"github.com/llmemory/llmemory/internal/fault"
@@ -61,19 +62,40 @@ type Relation struct {
 	External bool
 }
 
-// Open opens a document of so many bytes.
-func Open(ctx context.Context, r io.ReaderAt, size int64) (*Package, error) {
-	if file, err := cfb.Open(r, size); err == nil { // encrypted documents lie in a container of the old format
+// Read opens a document, lets read make text of it, and adds what the document says of itself, and the type that the caller knows.
+func Read(ctx context.Context, in extract.Input, read func(p *Package) (extract.Text, error)) (extract.Text, error) {
+	src, err := in.Open(ctx, 0)
+	if err != nil {
+		return extract.Text{}, err
+	}
+	defer func() { _ = src.Close() }() // nothing that was written can be lost
+	p, err := open(ctx, src)
+	if err != nil {
+		return extract.Text{}, err
+	}
+	text, err := read(p)
+	if err != nil {
+		return extract.Text{}, err
+	}
+	core := p.core()
+	text.Title, text.Author, text.Date = core.title, core.author, core.date
+	text.Language = cmp.Or(core.language, text.Language)
+	text.Type = cmp.Or(in.Type, text.Type)
+	return text, nil
+}
+
+func open(ctx context.Context, src *extract.Source) (*Package, error) {
+	if file, err := cfb.Open(src, src.Size()); err == nil { // encrypted documents lie in a container of the old format
 		if file.Has("EncryptedPackage") {
 			return nil, fmt.Errorf("%w: the document needs a password", fault.Encrypted)
 		}
 		return nil, fmt.Errorf("%w: a document of the old binary format", fault.Unsupported)
 	}
-	z, err := safezip.Open(r, size, safezip.Limits{})
+	z, err := safezip.Open(src, src.Size(), safezip.Limits{})
 	if err != nil {
 		return nil, err
 	}
-	return &Package{ctx, z}, nil
+	return &Package{ctx: ctx, zip: z}, nil
 }
 
 // Has tells whether there is a part.
@@ -140,15 +162,15 @@ func (p *Package) Main(fallback string) (string, error) {
 	return "", fmt.Errorf("%w: the main part is missing", fault.Damaged)
 }
 
-// Core is what a document says of itself.
-type Core struct {
-	Title, Author, Language string
-	Date                    time.Time // of the last change, else of its making
+// core is what a document says of itself.
+type core struct {
+	title, author, language string
+	date                    time.Time // of the last change, else of its making
 }
 
-// Core reads what the document says of itself. What cannot be read is left out.
-func (p *Package) Core() Core {
-	var c Core
+// core reads what the document says of itself. What cannot be read is left out.
+func (p *Package) core() core {
+	var c core
 	var made time.Time
 	part := "docProps/core.xml"
 	rels, err := p.Relations("")
@@ -166,13 +188,13 @@ func (p *Package) Core() Core {
 				s = strings.Join(strings.Fields(strings.ToValidUTF8(s, "")), " ")
 				switch e.Tag {
 				case "dc:title":
-					c.Title = s
+					c.title = s
 				case "dc:creator":
-					c.Author = s
+					c.author = s
 				case "dc:language":
-					c.Language = docmeta.Language(s)
+					c.language = docmeta.Language(s)
 				case "dcterms:modified":
-					c.Date = docmeta.Date(s)
+					c.date = docmeta.Date(s)
 				case "dcterms:created":
 					made = docmeta.Date(s)
 				}
@@ -180,11 +202,15 @@ func (p *Package) Core() Core {
 			})
 		})
 	})
-	if c.Date.IsZero() {
-		c.Date = made
+	if c.date.IsZero() {
+		c.date = made
 	}
 	if err != nil {
-		return Core{}
+		return core{}
+	}
+	switch c.title { // what programs write where they are given none
+	case "Word Document", "PowerPoint Presentation":
+		c.title = ""
 	}
 	return c
 }

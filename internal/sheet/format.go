@@ -24,29 +24,59 @@ var builtin = map[int]string{
 // Builtin returns the code of a number format that has only a number, "" for General and for one that is not known.
 func Builtin(id int) string { return builtin[id] }
 
-// Number shows a number in a format, "" for General. Dates and times are shown as ISO 8601 has them, whatever the format's order and
-// words; date1904 tells that the days of the workbook begin in 1904.
-func Number(v float64, code string, date1904 bool) string {
+// maxCode is the length of a code over which it is none, as in Excel.
+const maxCode = 255
+
+// Format is a number format. The zero value is General.
+type Format struct{ sections []section }
+
+// section is a part of a format, for some numbers.
+type section struct {
+	*form
+	condition bool // it has one of its own
+	op        string
+	bound     float64
+}
+
+// NewFormat reads the code of a format, "" for General. One that is longer than any that Excel takes is General.
+func NewFormat(code string) *Format {
+	f := &Format{}
+	if len(code) > maxCode {
+		code = ""
+	}
+	for _, s := range split(code) {
+		sec := section{form: parse(s)}
+		sec.op, sec.bound, sec.condition = condition(s)
+		f.sections = append(f.sections, sec)
+	}
+	return f
+}
+
+// Show shows a number. Dates and times are shown as ISO 8601 has them, whatever the format's order and words; date1904 tells that the
+// days of the workbook begin in 1904.
+func (f *Format) Show(v float64, date1904 bool) string {
 	if math.IsNaN(v) || math.IsInf(v, 0) || math.Abs(v) > 1e300 {
 		return ""
 	}
-	section, negative := choose(code, v)
-	f := parse(section)
+	if f == nil || len(f.sections) == 0 {
+		return General(v)
+	}
+	s, negative := f.choose(v)
 	switch {
-	case f.date:
-		if s := f.moment(v, date1904); s != "" {
-			return s
+	case s.date:
+		if t := s.moment(v, date1904); t != "" {
+			return t
 		}
 		return General(v)
-	case f.general || len(f.tokens) == 0:
-		return f.prefix + General(v) + f.suffix()
-	case f.fraction:
+	case s.general || len(s.tokens) == 0:
+		return s.prefix + General(v) + s.suffix()
+	case s.fraction:
 		return General(v)
 	}
 	if negative {
 		v = -v
 	}
-	return f.number(v)
+	return s.number(v)
 }
 
 // General shows a number without a format: up to eleven digits, or all of an integer.
@@ -62,29 +92,28 @@ func General(v float64) string {
 }
 
 // choose returns the section of a format for a value, and whether the section shows no sign of its own for a negative one.
-func choose(code string, v float64) (section string, negative bool) {
-	sections := split(code)
-	for _, s := range sections { // sections with conditions of their own
-		if op, bound, ok := condition(s); ok {
-			hold := map[string]bool{"<": v < bound, "<=": v <= bound, ">": v > bound, ">=": v >= bound, "=": v == bound, "<>": v != bound}[op]
+func (f *Format) choose(v float64) (s section, negative bool) {
+	last := f.sections[len(f.sections)-1]
+	for i, s := range f.sections { // sections with conditions of their own
+		if s.condition {
+			hold := map[string]bool{"<": v < s.bound, "<=": v <= s.bound, ">": v > s.bound, ">=": v >= s.bound, "=": v == s.bound, "<>": v != s.bound}[s.op]
 			if hold {
-				return s, v < 0 && (op == "<" || op == "<=")
+				return s, v < 0 && (s.op == "<" || s.op == "<=")
 			}
-			if s == sections[len(sections)-1] {
+			if i == len(f.sections)-1 {
 				return s, false
 			}
 		}
 	}
-	if _, _, ok := condition(sections[0]); ok {
-		return sections[len(sections)-1], false
-	}
 	switch {
-	case v < 0 && len(sections) > 1:
-		return sections[1], true
-	case v == 0 && len(sections) > 2:
-		return sections[2], false
+	case f.sections[0].condition:
+		return last, false
+	case v < 0 && len(f.sections) > 1:
+		return f.sections[1], true
+	case v == 0 && len(f.sections) > 2:
+		return f.sections[2], false
 	}
-	return sections[0], false
+	return f.sections[0], false
 }
 
 // split cuts a format into its sections.

@@ -1,15 +1,20 @@
 package sheet
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/llmemory/llmemory/extract"
 	"github.com/llmemory/llmemory/internal/mdtext"
 )
 
 // DefaultMaxCells is how many cells of a workbook are read.
 const DefaultMaxCells = 1_000_000
+
+// maxBytes is how many bytes of text a workbook may have where no limit is set: cells may share a string, however long it is.
+const maxBytes = 256 << 20
 
 // Writer writes sheets. Cells that are empty cost nothing: rows and columns without any are left out. An empty row ends a table, but
 // for a single row of the same columns, such as totals; the lines of one cell above a table are its title.
@@ -18,11 +23,14 @@ type Writer struct {
 	MaxCells int // 0 means DefaultMaxCells
 
 	cells   int
+	size    int // bytes of their text
+	begun   int // where the text of the sheet begins
+	sheets  int
+	found   bool  // something but the names of sheets
 	block   []row // rows that belong together
 	low     int   // the first and the last column of the block
 	high    int
 	current row
-	at      int
 }
 
 type row struct {
@@ -38,23 +46,52 @@ type cell struct {
 
 // Sheet begins a sheet.
 func (s *Writer) Sheet(name string) {
-	s.End()
+	s.note()
 	if name = mdtext.OneLine(name); name == "" {
 		name = "Sheet"
 	}
 	s.W.Heading(2, name)
-	s.at = 0
+	s.begun = s.W.Len()
+	s.sheets++
 }
 
-// Full reports whether cells are left out because there are too many of them.
-func (s *Writer) Full() bool { return s.cells >= s.max() }
-
-// Warning is what Full means, for people.
-func (s *Writer) Warning() string {
-	return fmt.Sprintf("only the first %d cells were read", s.max())
+// note notes, at the end of a sheet, whether there was anything on it.
+func (s *Writer) note() {
+	s.End()
+	s.found = s.found || s.sheets > 0 && s.W.Len() > s.begun
 }
 
-func (s *Writer) max() int {
+// Full reports whether nothing more is taken: there are too many cells, or too much text.
+func (s *Writer) Full() bool { return s.cells >= s.maxCells() || s.over() }
+
+// over tells whether there is too much text.
+func (s *Writer) over() bool { return s.size > s.maxText() || s.W.Full() }
+
+func (s *Writer) maxText() int {
+	if s.W.Max > 0 {
+		return s.W.Max
+	}
+	return maxBytes
+}
+
+// Text ends the workbook and returns its text, with a warning where cells were left out, or why there is none. The format is that of
+// the workbook; in tells its type if the caller knows it.
+func (s *Writer) Text(in extract.Input, format string) (extract.Text, error) {
+	s.note()
+	switch {
+	case s.over():
+		return extract.Text{}, fmt.Errorf("%w: text must be at most %d bytes", extract.ErrTooLarge, s.maxText())
+	case !s.found:
+		return extract.Text{}, fmt.Errorf("%w: an empty workbook", extract.ErrNoText)
+	}
+	t := extract.Text{Content: s.W.String(), Type: cmp.Or(in.Type, "report"), Format: format, Markup: "markdown"}
+	if s.cells >= s.maxCells() {
+		t.Warnings = []string{fmt.Sprintf("only the first %d cells were read", s.maxCells())}
+	}
+	return t, nil
+}
+
+func (s *Writer) maxCells() int {
 	if s.MaxCells > 0 {
 		return s.MaxCells
 	}
@@ -67,6 +104,7 @@ func (s *Writer) Cell(r, col int, text string, number bool) {
 		return
 	}
 	s.cells++
+	s.size += len(text)
 	if r != s.current.at && len(s.current.cells) > 0 {
 		s.endRow()
 	}
@@ -87,6 +125,7 @@ func (s *Writer) endRow() {
 	r := s.current
 	s.current = row{}
 	slices.SortStableFunc(r.cells, func(a, b cell) int { return a.col - b.col })
+	r.cells = merge(r.cells)
 	if n := len(s.block); n > 0 && r.at != s.block[n-1].at+1 && !s.goesOn(r) {
 		s.endBlock()
 	}
@@ -96,6 +135,21 @@ func (s *Writer) endRow() {
 	}
 	s.low, s.high = min(s.low, first), max(s.high, last)
 	s.block = append(s.block, r)
+}
+
+// merge makes one cell of those that have the same place.
+func merge(cells []cell) []cell {
+	out := cells[:0]
+	for len(cells) > 0 {
+		c, n := cells[0], 1
+		texts := []string{c.text}
+		for ; n < len(cells) && cells[n].col == c.col; n++ {
+			texts = append(texts, cells[n].text)
+		}
+		c.text = strings.Join(texts, " ")
+		out, cells = append(out, c), cells[n:]
+	}
+	return out
 }
 
 // goesOn tells whether a row after an empty one still belongs to the table above: it holds numbers, in columns of that table.
@@ -162,11 +216,7 @@ func (s *Writer) endBlock() {
 			for len(line) < i {
 				line = append(line, "")
 			}
-			if len(line) > i { // two cells of one place
-				line[i] = strings.TrimSpace(line[i] + " " + c.text)
-			} else {
-				line = append(line, c.text)
-			}
+			line = append(line, c.text)
 		}
 		if len(grid) == 0 {
 			for len(line) < len(cols) {

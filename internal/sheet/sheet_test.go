@@ -1,10 +1,14 @@
 package sheet_test
 
 import (
+	"errors"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/llmemory/llmemory/extract"
 	"github.com/llmemory/llmemory/internal/mdtext"
 	"github.com/llmemory/llmemory/internal/sheet"
 )
@@ -29,14 +33,14 @@ func TestNumber(t *testing.T) {
 		{45418, `[$-409]d\-mmm\-yy;@`, "2024-05-06"}, {45418, "yyyy年m月d日", "2024-05-06"}, {1e9, "yyyy", "1000000000"}, {-1, "yyyy", "-1"},
 		{1, "\"", ""}, {1, "[", ""}, {1, "_", ""}, {1, "\\", ""}, {1, ";;;", ""},
 	} {
-		if got := sheet.Number(tt.v, tt.code, false); got != tt.want && !(tt.want == "" && got == "1") {
+		if got := sheet.NewFormat(tt.code).Show(tt.v, false); got != tt.want && !(tt.want == "" && got == "1") {
 			t.Errorf("Number(%v, %q) = %q, want %q", tt.v, tt.code, got, tt.want)
 		}
 	}
-	if got := sheet.Number(43956, "yyyy", true); got != "2024-05-06" {
+	if got := sheet.NewFormat("yyyy").Show(43956, true); got != "2024-05-06" {
 		t.Errorf("with days from 1904: %s", got)
 	}
-	if got := sheet.Number(45418, sheet.Builtin(14), false); got != "2024-05-06" {
+	if got := sheet.NewFormat(sheet.Builtin(14)).Show(45418, false); got != "2024-05-06" {
 		t.Errorf("in format 14: %s", got)
 	}
 }
@@ -107,10 +111,54 @@ func TestWriterIsBounded(t *testing.T) {
 	}
 }
 
+// Cells may share a string: what they come to is bounded before it is in memory.
+func TestWriterIsBoundedInBytes(t *testing.T) {
+	t.Parallel()
+	var md mdtext.Writer
+	md.Max = 1 << 20
+	w := sheet.Writer{W: &md}
+	w.Sheet("x")
+	long, n := strings.Repeat("x", 100_000), 0
+	for ; n < 1000 && !w.Full(); n++ {
+		w.Cell(n, 0, long, false)
+	}
+	if _, err := w.Text(extract.Input{}, "x"); n > 20 || !errors.Is(err, extract.ErrTooLarge) {
+		t.Errorf("%d cells, error = %v", n, err)
+	}
+	// So are cells that all have one place.
+	md, w = mdtext.Writer{}, sheet.Writer{W: &md}
+	w.Sheet("x")
+	for range 300_000 {
+		w.Cell(0, 0, "words of a cell", false)
+	}
+	began := time.Now()
+	text, err := w.Text(extract.Input{}, "x")
+	if took := time.Since(began); err != nil || took > 10*time.Second || len(text.Content) < 300_000*16 {
+		t.Errorf("%v, %d bytes, error = %v", took, len(text.Content), err)
+	}
+}
+
+// A code that is longer than any that Excel takes is not read, and one is read once, not for each cell.
+func TestLongFormat(t *testing.T) {
+	t.Parallel()
+	f := sheet.NewFormat(strings.Repeat("m", 1<<20))
+	if got := f.Show(1.5, false); got != "1.5" {
+		t.Errorf("%q", got)
+	}
+	began := time.Now()
+	f = sheet.NewFormat(strings.Repeat("0m", 127))
+	for i := range 200_000 {
+		f.Show(float64(i), false)
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("200,000 cells in a long format take %v", took)
+	}
+}
+
 func FuzzNumber(f *testing.F) {
 	f.Add(1234.5, `[Red]#,##0.00_);[>=5]"x"\y000-0;[h]:mm:ss;@`)
 	f.Fuzz(func(t *testing.T, v float64, code string) {
-		if got := sheet.Number(v, code, false); len(got) > 2*len(code)+1000 {
+		if got := sheet.NewFormat(code).Show(v, false); len(got) > 2*len(code)+1000 {
 			t.Errorf("%d bytes for a format of %d", len(got), len(code))
 		}
 	})
