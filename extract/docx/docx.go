@@ -3,7 +3,10 @@
 package docx
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,9 +32,37 @@ func (Extractor) Extract(ctx context.Context, in extract.Input) (extract.Text, e
 		if err := d.read(); err != nil {
 			return extract.Text{}, err
 		}
-		content, err := d.w.Text("an empty document, or one of pictures")
-		return extract.Text{Content: content, Type: "docx", Format: "docx", Markup: "markdown", Language: d.language()}, err
+		warnings, err := d.handOn(ctx, in)
+		if err != nil {
+			return extract.Text{}, err
+		}
+		text := extract.Text{Type: "docx", Format: "docx", Markup: "markdown", Language: d.language(), Warnings: warnings}
+		text.Content, err = d.w.Text("an empty document, or one of pictures")
+		if errors.Is(err, extract.ErrNoText) && len(d.chunks) > 0 && in.Part != nil {
+			text.Container, err = true, nil
+		}
+		return text, err
 	})
+}
+
+// handOn hands on, as documents of their own, the parts in other formats that stand in the text, as programs that make documents of
+// web pages write them; the warnings name those that are left out.
+func (d *document) handOn(ctx context.Context, in extract.Input) (warnings []string, err error) {
+	for _, part := range d.chunks {
+		raw, err := d.pkg.Content(part)
+		switch {
+		case err != nil:
+			return nil, err
+		case raw == nil:
+		case in.Part == nil:
+			warnings = append(warnings, "left out: a part in another format, "+path.Base(part))
+		default:
+			if err := in.Part(extract.Within(ctx), extract.Input{Reader: bytes.NewReader(raw), Name: path.Base(part), MaxBytes: in.MaxBytes, Part: in.Part}); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return warnings, nil
 }
 
 // style is what a style says of its paragraphs.
@@ -54,6 +85,7 @@ type document struct {
 	labels    map[string]int    // notes referred to, by kind
 	lang      [3]string         // of the document: western, East Asian, right to left
 	langs     map[string]int    // letters in each language
+	chunks    []string          // parts in other formats that stand in the text
 }
 
 func (d *document) read() error {
@@ -80,7 +112,7 @@ func (d *document) read() error {
 		return err
 	}
 	d.notes = map[string]string{}
-	for _, kind := range []string{"footnotes", "endnotes", "comments"} {
+	for _, kind := range []string{"comments", "footnotes", "endnotes"} { // which notes may have, too
 		if err := d.readNotes(part(kind), strings.TrimSuffix(kind, "s")); err != nil {
 			return err
 		}
@@ -128,7 +160,7 @@ func (d *document) walk(part string, f func(r *xmlwalk.Reader, targets map[strin
 	}
 	targets := map[string]string{}
 	for _, rel := range rels {
-		if rel.External && rel.Kind == "hyperlink" || rel.Kind == "diagramData" || rel.Kind == "chart" {
+		if rel.External && rel.Kind == "hyperlink" || rel.Kind == "diagramData" || rel.Kind == "chart" || rel.Kind == "aFChunk" && !rel.External {
 			targets[rel.ID] = rel.Target
 		}
 	}
@@ -281,6 +313,15 @@ func (d *document) inherited(id string, f func(s *style) bool) {
 		}
 		id = s.based
 	}
+}
+
+// hides tells whether a style hides its text.
+func (d *document) hides(id string) (hidden bool) {
+	d.inherited(id, func(s *style) bool {
+		hidden = s.hidden
+		return hidden
+	})
+	return hidden
 }
 
 // language returns that of most of the text.

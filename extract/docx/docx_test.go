@@ -2,7 +2,10 @@ package docx_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -221,6 +224,84 @@ func TestStrict(t *testing.T) {
 		got := extracttest.Extract(t, docx.Extractor{}, extract.Input{}, extracttest.Zip(t, "_rels/.rels", rels, "word/document.xml", part))
 		if got.Content != "Strict text\n" {
 			t.Errorf("%s: %q", name, got.Content)
+		}
+	}
+}
+
+func TestWhatIsSeldom(t *testing.T) {
+	t.Parallel()
+	begin := func(inner, instruction string) string {
+		return `<w:r><w:fldChar w:fldCharType="begin">` + inner + `</w:fldChar></w:r><w:r><w:instrText>` + instruction + `</w:instrText></w:r>`
+	}
+	const separate, end = `<w:r><w:fldChar w:fldCharType="separate"/></w:r>`, `<w:r><w:fldChar w:fldCharType="end"/></w:r>`
+	run := func(s string) string { return `<w:r><w:t xml:space="preserve">` + s + `</w:t></w:r>` }
+	hidden := head + `<w:styles` + spaces + `><w:style w:type="paragraph" w:styleId="z"><w:name w:val="z-Top of Form"/><w:rPr><w:vanish/></w:rPr></w:style></w:styles>`
+	numbered := func(inner string) string {
+		return `<w:p><w:pPr><w:numPr><w:ilvl w:val="0"/><w:numId w:val="1"/></w:numPr>` + inner + `</w:pPr></w:p>`
+	}
+	for name, tt := range map[string]struct{ body, want string }{
+		"boxes": {`<w:p>` + begin(`<w:ffData><w:checkBox><w:default w:val="0"/><w:checked/></w:checkBox></w:ffData>`, " FORMCHECKBOX ") + end + run(" yes ") +
+			begin(`<w:ffData><w:checkBox><w:default w:val="0"/></w:checkBox></w:ffData>`, " FORMCHECKBOX ") + separate + end + run(" no") + `</w:p>`, "☒ yes ☐ no\n"},
+		"list of a form":     {`<w:p>` + begin(`<w:ffData><w:ddList><w:result w:val="1"/><w:listEntry w:val="low"/><w:listEntry w:val="high"/></w:ddList></w:ffData>`, " FORMDROPDOWN ") + end + `</w:p>`, "high\n"},
+		"reading by a field": {`<w:p>` + run("月の") + begin("", ` EQ \* jc2 \* hps10 \o\ad(\s\up 9(いんりょく),引力)`) + end + run("。") + `</w:p>`, "月のいんりょく 引力。\n"},
+		"small letters":      {`<w:p>` + begin("", ` hyperlink "https://example.org/b" `) + separate + run("by field") + end + begin("", " page ") + separate + run("7") + end + `</w:p>`, "[by field](https://example.org/b)\n"},
+		"a hidden style":     {styled("z", "Top of Form") + p("text"), "text\n"},
+		"letters drawn":      {`<w:p><w:r><w:pict><v:shape><v:textpath string="Draft"/></v:shape></w:pict></w:r></w:p>`, "Draft\n"},
+		"two readings":       {`<w:p><w:r><w:t>(a)</w:t></w:r><w:r><w:ruby><w:rubyBase>` + run("b") + `</w:rubyBase></w:ruby></w:r></w:p>`, "(a)b\n"},
+		"empty items":        {listed("1", "0", "first") + numbered("") + numbered(`<w:rPr><w:vanish/></w:rPr>`) + listed("1", "0", "third"), "1. first\n3. third\n"},
+		"a box":              {`<w:tbl><w:tr>` + cell("", p("One paragraph.")+p("Another.")) + `</w:tr></w:tbl>`, "One paragraph.\nAnother.\n"},
+	} {
+		got := extracttest.Extract(t, docx.Extractor{}, extract.Input{}, word(t, tt.body, "word/_rels/document.xml.rels", relationships("s", "styles", "styles.xml", "n", "numbering", "numbering.xml"),
+			"word/styles.xml", hidden, "word/numbering.xml", numberingPart)).Content
+		if got != tt.want {
+			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		}
+	}
+	note := head + `<w:footnotes` + spaces + `><w:footnote w:id="2"><w:p>` + run("A note") + `<w:r><w:commentReference w:id="0"/></w:r></w:p></w:footnote></w:footnotes>`
+	got := extracttest.Extract(t, docx.Extractor{}, extract.Input{}, word(t, `<w:p>`+run("Text")+`<w:r><w:footnoteReference w:id="2"/></w:r></w:p>`,
+		"word/_rels/document.xml.rels", relationships("f", "footnotes", "footnotes.xml", "c", "comments", "comments.xml"), "word/footnotes.xml", note,
+		"word/comments.xml", head+`<w:comments`+spaces+`><w:comment w:id="0">`+p("Sure?")+`</w:comment></w:comments>`)).Content
+	for _, s := range []string{"Text[^1]", "[^1]: A note[^c1]", "[^c1]: Comment: Sure?"} {
+		if !strings.Contains(got, s) {
+			t.Errorf("a comment on a note: %q lacks %q", got, s)
+		}
+	}
+}
+
+// A part in another format stands in the text: programs that make documents of web pages write nothing else.
+func TestPartInAnotherFormat(t *testing.T) {
+	t.Parallel()
+	doc := word(t, `<w:altChunk r:id="x"/><w:altChunk r:id="gone"/>`, "word/_rels/document.xml.rels", relationships("x", "aFChunk", "page.html"), "word/page.html", "<p>words")
+	var parts []string
+	in := extract.Input{Part: func(ctx context.Context, part extract.Input) error {
+		raw, err := io.ReadAll(part.Reader)
+		parts = append(parts, fmt.Sprint(part.Name, " ", string(raw), " ", extract.Depth(ctx)))
+		return err
+	}}
+	got := extracttest.Extract(t, docx.Extractor{}, in, doc)
+	if !got.Container || got.Content != "" || len(parts) != 1 || parts[0] != "page.html <p>words 1" {
+		t.Errorf("%+v, parts %q", got, parts)
+	}
+	extracttest.Refused(t, docx.Extractor{}, doc, extract.ErrNoText)
+	got = extracttest.Extract(t, docx.Extractor{}, extract.Input{}, word(t, p("more")+`<w:altChunk r:id="x"/>`, "word/_rels/document.xml.rels", relationships("x", "aFChunk", "page.html"), "word/page.html", "<p>words"))
+	if got.Content != "more\n" || len(got.Warnings) != 1 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// Paragraphs whose ends were deleted, readings, and links in links cost no more than their text.
+func TestCostlyDocuments(t *testing.T) {
+	t.Parallel()
+	var merged, readings strings.Builder
+	for i := range 150_000 {
+		fmt.Fprintf(&merged, `<w:p><w:pPr><w:rPr><w:del/></w:rPr></w:pPr><w:r><w:t>words of %d</w:t></w:r></w:p>`, i*7919)
+		fmt.Fprintf(&readings, `<w:ruby><w:rubyBase><w:r><w:t>words of %d)</w:t></w:r></w:rubyBase></w:ruby>`, i*7919)
+	}
+	for name, body := range map[string]string{"merged paragraphs": merged.String(), "readings": `<w:p><w:r>` + readings.String() + `</w:r></w:p>`} {
+		began := time.Now()
+		got := extracttest.Extract(t, docx.Extractor{}, extract.Input{}, word(t, body))
+		if took := time.Since(began); took > 15*time.Second || len(got.Content) < 1_000_000 {
+			t.Errorf("%s: %v, %d bytes", name, took, len(got.Content))
 		}
 	}
 }

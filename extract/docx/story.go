@@ -1,7 +1,6 @@
 package docx
 
 import (
-	"bytes"
 	"strings"
 	"unicode"
 
@@ -15,7 +14,7 @@ type story struct {
 	*document
 	targets map[string]string // of links, by relationship
 	out     mdtext.Blocks
-	carry   string // of a paragraph whose end was deleted
+	carry   []byte // of a paragraph whose end was deleted
 	code    []string
 }
 
@@ -45,9 +44,9 @@ func (s *story) endCode() {
 // rest writes what is left: lines of program text, and of a paragraph whose end was deleted and that no other one follows.
 func (s *story) rest() {
 	s.endCode()
-	if s.carry != "" {
-		s.out.Paragraph(s.carry)
-		s.carry = ""
+	if len(s.carry) > 0 {
+		s.out.Paragraph(string(s.carry))
+		s.carry = nil
 	}
 }
 
@@ -62,6 +61,8 @@ func (s *story) block(r *xmlwalk.Reader, e xmlwalk.Element) error {
 		return s.control(r, func() error { return s.blocks(r) })
 	case "w:customXml", "w:ins", "w:moveTo", "w:smartTag":
 		return s.blocks(r)
+	case "w:altChunk":
+		s.chunks = append(s.chunks, s.targets[e.Get("r:id")])
 	case "m:oMathPara", "m:oMath":
 		text, err := ooxml.Math(r)
 		s.out.Paragraph(text)
@@ -103,6 +104,8 @@ type paragraph struct {
 	num     string
 	level   int
 	merged  bool // its end was deleted: it goes on with the next
+	hidden  bool // by its style
+	ghost   bool // its end is hidden
 	boxes   []*mdtext.Lines
 	charts  []*mdtext.Table
 	fields  []field
@@ -119,7 +122,7 @@ type field struct {
 func (f *field) begin(at int) {
 	f.result, f.start = true, at
 	if words := strings.Fields(string(f.instruction)); len(words) > 0 {
-		switch words[0] {
+		switch strings.ToUpper(words[0]) {
 		case "PAGE", "NUMPAGES", "SECTIONPAGES", "PAGEREF":
 			f.quiet = true
 		}
@@ -127,19 +130,20 @@ func (f *field) begin(at int) {
 }
 
 func (s *story) paragraph(r *xmlwalk.Reader) error {
-	p := &paragraph{story: s, style: s.standard, outline: -1, level: -1}
-	p.text = append(p.text, s.carry...)
-	s.carry = ""
+	p := &paragraph{story: s, style: s.standard, outline: -1, level: -1, text: s.carry}
+	s.carry = nil
 	if err := r.Each(func(e xmlwalk.Element) error {
 		if e.Tag == "w:pPr" {
-			return p.properties(r)
+			err := p.properties(r)
+			p.hidden = p.hides(p.style)
+			return err
 		}
 		return p.inline(r, e)
 	}); err != nil {
 		return err
 	}
 	if p.merged && len(p.boxes) == 0 && len(p.charts) == 0 {
-		s.carry = string(p.text)
+		s.carry = p.text
 		return nil
 	}
 	p.end()
@@ -166,6 +170,7 @@ func (p *paragraph) properties(r *xmlwalk.Reader) error {
 		case "w:rPr":
 			return r.Each(func(c xmlwalk.Element) error {
 				p.merged = p.merged || c.Tag == "w:del" || c.Tag == "w:moveFrom"
+				p.ghost = p.ghost || c.Tag == "w:vanish" && on(c)
 				return nil
 			})
 		}
@@ -204,7 +209,7 @@ func (p *paragraph) end() {
 		outline = named - 1
 	}
 	mark := ""
-	if num != "" && num != "0" && text != "" {
+	if num != "" && num != "0" && (text != "" || !p.ghost) { // one without text takes a number, too
 		mark = p.numbering.next(num, max(0, level), p.styles)
 	}
 	if code && outline < 0 {
@@ -264,7 +269,7 @@ func (p *paragraph) inline(r *xmlwalk.Reader, e xmlwalk.Element) error {
 		if err := each(); err != nil {
 			return err
 		}
-		p.link(start, p.targets[e.Get("r:id")])
+		p.text = mdtext.LinkFrom(p.text, start, p.targets[e.Get("r:id")])
 	case "w:fldSimple":
 		f := field{instruction: []byte(e.Get("instr"))}
 		f.begin(len(p.text))
@@ -285,14 +290,6 @@ func (p *paragraph) inline(r *xmlwalk.Reader, e xmlwalk.Element) error {
 	return nil
 }
 
-// link makes a link of the text from start on.
-func (p *paragraph) link(start int, target string) {
-	if target != "" && start <= len(p.text) {
-		shown := mdtext.Link(string(p.text[start:]), target)
-		p.text = append(p.text[:start], shown...)
-	}
-}
-
 func (p *paragraph) endField() {
 	if len(p.fields) == 0 {
 		return
@@ -300,17 +297,49 @@ func (p *paragraph) endField() {
 	f := p.fields[len(p.fields)-1]
 	p.fields = p.fields[:len(p.fields)-1]
 	if f.result {
-		p.link(f.start, hyperlink(string(f.instruction)))
+		p.text = mdtext.LinkFrom(p.text, f.start, hyperlink(string(f.instruction)))
+	} else {
+		p.put(equation(string(f.instruction)))
 	}
+}
+
+// equation returns the texts of a field of the kind EQ, which has no result: characters set above and around others.
+func equation(instruction string) string {
+	rest := strings.TrimSpace(instruction)
+	if len(rest) < 3 || !strings.EqualFold(rest[:3], `EQ `) {
+		return ""
+	}
+	_, rest, _ = strings.Cut(rest, "(") // what stands before is how it is set
+	var b strings.Builder
+	for i := 0; i < len(rest); i++ {
+		switch c := rest[i]; c {
+		case '(', ')', ',', ';':
+			b.WriteByte(' ')
+		case '\\': // a switch, such as \s or \up 9; or a character of the text
+			n := i + 1
+			for n < len(rest) && (rest[n]|0x20 >= 'a' && rest[n]|0x20 <= 'z' || rest[n] >= '0' && rest[n] <= '9' || n > i+1 && rest[n] == ' ') {
+				n++
+			}
+			if n == i+1 && n < len(rest) {
+				b.WriteByte(rest[n])
+				n++
+			}
+			i = n - 1
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return mdtext.OneLine(b.String())
 }
 
 // hyperlink returns the target of a field that is a link to elsewhere.
 func hyperlink(instruction string) string {
-	rest, ok := strings.CutPrefix(strings.TrimSpace(instruction), "HYPERLINK")
-	if !ok {
+	const word = "HYPERLINK"
+	rest := strings.TrimSpace(instruction)
+	if len(rest) < len(word) || !strings.EqualFold(rest[:len(word)], word) {
 		return ""
 	}
-	if rest = strings.TrimSpace(rest); strings.HasPrefix(rest, `"`) {
+	if rest = strings.TrimSpace(rest[len(word):]); strings.HasPrefix(rest, `"`) {
 		target, _, _ := strings.Cut(rest[1:], `"`)
 		return target
 	}
@@ -322,7 +351,7 @@ func hyperlink(instruction string) string {
 
 // run reads a run of characters.
 func (p *paragraph) run(r *xmlwalk.Reader) error {
-	hidden, high, rtl := false, false, false
+	hidden, high, rtl := p.hidden, false, false
 	lang := p.lang
 	return r.Each(func(e xmlwalk.Element) error {
 		if e.Tag == "w:rPr" {
@@ -331,10 +360,7 @@ func (p *paragraph) run(r *xmlwalk.Reader) error {
 				case "w:vanish":
 					hidden = on(c)
 				case "w:rStyle":
-					p.inherited(c.Get("val"), func(s *style) bool {
-						hidden = hidden || s.hidden
-						return hidden
-					})
+					hidden = hidden || p.hides(c.Get("val"))
 				case "w:vertAlign":
 					high = c.Get("val") == "superscript"
 				case "w:rtl":
@@ -375,6 +401,7 @@ func (p *paragraph) run(r *xmlwalk.Reader) error {
 				if len(p.fields) < 100 {
 					p.fields = append(p.fields, field{start: len(p.text)})
 				}
+				return p.form(r)
 			case "separate":
 				if n := len(p.fields); n > 0 {
 					p.fields[n-1].begin(len(p.text))
@@ -397,33 +424,68 @@ func (p *paragraph) run(r *xmlwalk.Reader) error {
 		case "w:commentReference":
 			p.put(p.ref("comment", e.Get("w:id")))
 		case "w:ruby":
-			return r.Each(func(c xmlwalk.Element) error {
-				var ruby *paragraph
-				if c.Tag == "w:rt" || c.Tag == "w:rubyBase" {
-					ruby = &paragraph{story: p.inside(&mdtext.Lines{})}
-					if err := r.Each(func(x xmlwalk.Element) error { return ruby.inline(r, x) }); err != nil {
-						return err
-					}
-				}
-				switch c.Tag {
-				case "w:rt":
-					p.put("(" + string(ruby.text) + ")")
-				case "w:rubyBase":
-					// The base follows its reading in the file.
-					n := bytes.LastIndexByte(p.text, '(')
-					if n >= 0 && bytes.HasSuffix(p.text, []byte(")")) {
-						p.text = append(p.text[:n], string(ruby.text)+string(p.text[n:])...)
-					} else {
-						p.put(string(ruby.text))
-					}
-				}
-				return nil
-			})
+			return p.ruby(r)
 		case "w:drawing", "w:pict", "w:object":
 			return p.drawing(r)
 		}
 		return nil
 	})
+}
+
+// ruby puts characters and their reading, which comes first in the file.
+func (p *paragraph) ruby(r *xmlwalk.Reader) error {
+	var base, reading paragraph
+	base.story = p.inside(&mdtext.Lines{})
+	reading.story = base.story
+	err := r.Each(func(c xmlwalk.Element) error {
+		to := &base
+		switch c.Tag {
+		case "w:rt":
+			to = &reading
+		case "w:rubyBase":
+		default:
+			return nil
+		}
+		return r.Each(func(x xmlwalk.Element) error { return to.inline(r, x) })
+	})
+	p.put(string(base.text))
+	if s := strings.TrimSpace(string(reading.text)); s != "" {
+		p.put("(" + s + ")")
+	}
+	return err
+}
+
+// form puts what is chosen in a field of a form: whether a box is checked, or which entry of a list. A text is the field's result.
+func (p *paragraph) form(r *xmlwalk.Reader) error {
+	checked, chosen, entries := "", 0, []string(nil)
+	var in func(e xmlwalk.Element) error
+	in = func(e xmlwalk.Element) error {
+		switch e.Tag {
+		case "w:checkBox":
+			checked = "☐"
+		case "w:default", "w:checked":
+			if checked != "" {
+				checked = map[bool]string{true: "☒", false: "☐"}[on(e)]
+			}
+		case "w:result":
+			chosen = atoi(e.Get("val"), 0)
+		case "w:listEntry":
+			entries = append(entries, e.Get("val"))
+		}
+		return r.Each(in)
+	}
+	err := r.Each(in)
+	if chosen >= 0 && chosen < len(entries) {
+		checked = entries[chosen]
+	}
+	if n := len(p.fields) - 1; checked != "" && n >= 0 {
+		outer := p.fields[n]
+		p.fields = p.fields[:n]
+		p.put(checked) // which stands before the field
+		outer.start = len(p.text)
+		p.fields = append(p.fields, outer)
+	}
+	return err
 }
 
 // symbol returns a character of a symbol font, as far as it is text.
@@ -497,6 +559,8 @@ func (p *paragraph) drawing(r *xmlwalk.Reader) error {
 			title, table, err := p.pkg.Chart(part)
 			p.boxes, p.charts = append(p.boxes, &mdtext.Lines{List: []string{title}}), append(p.charts, table)
 			return err
+		case "v:textpath": // letters as a drawing, a watermark for one
+			p.put(mdtext.OneLine(e.Get("string")))
 		case "v:shape", "v:imagedata":
 			if alt := mdtext.OneLine(e.Get("alt")); alt != "" {
 				p.put(alt)

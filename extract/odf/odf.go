@@ -83,8 +83,7 @@ func (d *document) text(in extract.Input) (extract.Text, error) {
 
 type style struct {
 	parent  string
-	outline int    // 0 for none
-	list    string // the list style that paragraphs of the style have
+	outline int // 0 for none
 	hidden  bool
 	high    bool // superscript
 }
@@ -108,6 +107,8 @@ type document struct {
 	footers  []string
 	pages    []int
 	found    bool
+	objects  int  // read so far
+	within   bool // one of them is being read
 }
 
 func (d *document) date() time.Time {
@@ -278,8 +279,7 @@ func (d *document) readStyle(r *xmlwalk.Reader) error {
 				return nil
 			})
 		case "style:style":
-			s := &style{parent: e.Get("style:parent-style-name"), list: e.Get("style:list-style-name")}
-			s.outline = atoi(e.Get("style:default-outline-level"), 0)
+			s := &style{parent: e.Get("style:parent-style-name"), outline: atoi(e.Get("style:default-outline-level"), 0)}
 			d.styles[e.Get("style:name")] = s
 			return r.Each(func(e xmlwalk.Element) error {
 				if e.Tag == "style:text-properties" {

@@ -169,6 +169,32 @@ func TestSlides(t *testing.T) {
 	}
 }
 
+// What other programs put into a document: charts, drawings of any kind, program text in a box, a text that is only an attribute.
+func TestWithin(t *testing.T) {
+	t.Parallel()
+	chart := `<office:document-content` + spaces + ` xmlns:chart="urn:oasis:names:tc:opendocument:xmlns:chart:1.0"><office:body><office:chart><chart:chart><chart:title><text:p>Heights</text:p></chart:title>` +
+		`<table:table><table:table-row><table:table-cell><text:p>Dover</text:p></table:table-cell><table:table-cell><text:p>6.7</text:p></table:table-cell></table:table-row></table:table></chart:chart></office:chart></office:body></office:document-content>`
+	for name, tt := range map[string]struct{ kind, body, want string }{
+		"chart":          {"text", `<text:p>A <draw:frame><draw:object xlink:href="./Object 2"/></draw:frame></text:p>`, "A\n\nHeights\n\nDover, 6.7\n"},
+		"chart, slide":   {"presentation", `<draw:page><draw:frame><draw:object xlink:href="./Object 2"/></draw:frame></draw:page>`, "## Slide 1\n\nHeights\n\n| Dover | 6.7 |\n| --- | --- |\n"},
+		"itself":         {"text", `<text:p>once<draw:frame><draw:object xlink:href="./."/></draw:frame><draw:frame><draw:object xlink:href="../"/></draw:frame></text:p>`, "once\n"},
+		"shapes":         {"text", `<draw:path><text:p>one</text:p></draw:path><text:p>two<draw:caption><text:p>three</text:p><text:p>four</text:p></draw:caption></text:p>`, "one\n\ntwo\n\nthree\n\nfour\n"},
+		"code in a box":  {"text", `<text:p>x<draw:frame><draw:text-box><text:p text:style-name="P3">if</text:p></draw:text-box></draw:frame></text:p>`, "x\n\nif\n"},
+		"code, slide":    {"presentation", `<draw:page><draw:frame><draw:text-box><text:p text:style-name="P3">if</text:p></draw:text-box></draw:frame></draw:page>`, "## Slide 1\n\n```\nif\n```\n"},
+		"code in a cell": {"spreadsheet", `<table:table table:name="a"><table:table-row><table:table-cell><text:p text:style-name="P3">if</text:p></table:table-cell></table:table-row></table:table>`, "## a\n\nif\n"},
+		"only a value":   {"spreadsheet", `<table:table table:name="a"><table:table-row><table:table-cell office:value-type="string" office:string-value="word"/></table:table-row></table:table>`, "## a\n\nword\n"},
+	} {
+		got := extracttest.Extract(t, odf.Extractor{}, extract.Input{}, document(t, tt.kind, styles, tt.body, "Object 2/content.xml", chart)).Content
+		if got != tt.want {
+			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		}
+	}
+	repeated := `<table:table>` + strings.Repeat(`<table:table-row><table:table-cell table:number-columns-repeated="1000"><text:p>`+strings.Repeat("x", 100_000)+`</text:p></table:table-cell></table:table-row>`, 20) + `</table:table>`
+	if got := extracttest.Extract(t, odf.Extractor{}, extract.Input{}, document(t, "text", "", repeated)); len(got.Content) > 64<<20 {
+		t.Errorf("cells that are repeated come to %d bytes", len(got.Content))
+	}
+}
+
 func TestHostileDocuments(t *testing.T) {
 	t.Parallel()
 	refused := func(name string, data []byte, kind error) {

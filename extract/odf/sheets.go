@@ -99,6 +99,7 @@ func (s *sheetReader) row(r *xmlwalk.Reader) ([]value, error) {
 			}
 			return in.block(r, c)
 		})
+		in.endCode()
 		v := value{text: l.String(), col: col, times: times}
 		switch kind := e.Get("office:value-type"); kind {
 		case "date":
@@ -110,6 +111,8 @@ func (s *sheetReader) row(r *xmlwalk.Reader) ([]value, error) {
 			}
 		case "boolean":
 			v.text = cmp.Or(v.text, strings.ToUpper(e.Get("office:boolean-value")))
+		case "string":
+			v.text = cmp.Or(v.text, e.Get("office:string-value"))
 		}
 		if v.text != "" {
 			row = append(row, v)
@@ -239,7 +242,7 @@ func (s *slide) content(r *xmlwalk.Reader, out mdtext.Blocks, e xmlwalk.Element)
 			out.Paragraph(mdtext.OneLine(text))
 			return err
 		case "draw:object":
-			formula, err := s.formula(e.Get("xlink:href"))
+			formula, err := in.object(e.Get("xlink:href"))
 			out.Paragraph(formula)
 			return err
 		}
@@ -248,5 +251,7 @@ func (s *slide) content(r *xmlwalk.Reader, out mdtext.Blocks, e xmlwalk.Element)
 		}
 		return r.Each(each)
 	}
-	return r.Each(each)
+	err := r.Each(each)
+	in.endCode()
+	return err
 }

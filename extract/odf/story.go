@@ -2,6 +2,7 @@ package odf
 
 import (
 	"bytes"
+	"path"
 	"strconv"
 	"strings"
 	"unicode"
@@ -80,7 +81,8 @@ func (s *story) block(r *xmlwalk.Reader, e xmlwalk.Element) error {
 		return s.blocks(r)
 	case "text:bibliography", "text:bibliography-source", "text:index-body":
 		return s.blocks(r)
-	case "draw:frame", "draw:g", "draw:custom-shape", "draw:rect", "draw:ellipse", "draw:text-box", "draw:a":
+	}
+	if strings.HasPrefix(e.Tag, "draw:") {
 		p := &paragraph{story: s}
 		err := p.drawing(r)
 		s.out.Paragraph(p.String())
@@ -184,8 +186,7 @@ func (p *paragraph) inline(r *xmlwalk.Reader, e xmlwalk.Element) error {
 		start := len(p.text)
 		err := p.nodes(r)
 		if href := e.Get("xlink:href"); strings.Contains(href, ":") {
-			shown := mdtext.Link(string(p.text[start:]), href)
-			p.text = append(p.text[:start], shown...)
+			p.text = mdtext.LinkFrom(p.text, start, href)
 		}
 		return err
 	case "text:note":
@@ -224,9 +225,10 @@ func (p *paragraph) inline(r *xmlwalk.Reader, e xmlwalk.Element) error {
 			p.text = append(p.text[:start], s...)
 		}
 		return err
-	case "draw:frame", "draw:g", "draw:custom-shape", "draw:rect", "draw:ellipse", "draw:a":
-		return p.drawing(r)
 	default:
+		if strings.HasPrefix(e.Tag, "draw:") {
+			return p.drawing(r)
+		}
 		return p.nodes(r)
 	}
 	return nil
@@ -286,6 +288,7 @@ func (d *document) annotation(r *xmlwalk.Reader) (string, error) {
 		}
 		return s.block(r, e)
 	})
+	s.endCode()
 	if text := l.String(); text != "" {
 		return who + ": " + text, err
 	}
@@ -307,7 +310,7 @@ func (p *paragraph) drawing(r *xmlwalk.Reader) error {
 			}
 			return err
 		case "draw:object":
-			formula, err := p.formula(e.Get("xlink:href"))
+			formula, err := in.object(e.Get("xlink:href"))
 			p.put(formula)
 			return err
 		case "draw:image", "draw:object-ole", "draw:plugin":
@@ -317,18 +320,47 @@ func (p *paragraph) drawing(r *xmlwalk.Reader) error {
 		}
 		return r.Each(each)
 	}
-	return r.Each(each)
+	err := r.Each(each)
+	in.endCode()
+	return err
 }
 
-// formula returns the formula that an object within the document is, "" if it is another kind of object.
-func (d *document) formula(href string) (string, error) {
-	name := strings.TrimPrefix(href, "./")
-	if name == "" || strings.Contains(name, ":") {
+// maxObjects is how many objects of a document are read.
+const maxObjects = 1000
+
+// object reads an object within the document: it returns the formula that it is, or writes the title and the values of a chart, or the
+// cells of a sheet.
+func (s *story) object(href string) (formula string, err error) {
+	name := path.Clean(href)
+	if s.objects++; href == "" || name == "." || strings.Contains(name, ":") || s.within || s.objects > maxObjects {
 		return "", nil
 	}
-	file := d.zip.File(name + "/content.xml")
+	s.within = true
+	defer func() { s.within = false }()
+	part := name + "/content.xml"
+	file := s.zip.File(part)
 	if file == nil || file.Size > 1<<20 {
 		return "", nil
+	}
+	math := false
+	err = s.walk(part, func(r *xmlwalk.Reader, root xmlwalk.Element) error {
+		if math = root.Tag == "math:math"; math {
+			return nil
+		}
+		var in func(e xmlwalk.Element) error
+		in = func(e xmlwalk.Element) error {
+			switch e.Tag {
+			case "office:automatic-styles":
+				return nil
+			case "text:p", "table:table":
+				return s.block(r, e)
+			}
+			return r.Each(in)
+		}
+		return r.Each(in)
+	})
+	if err != nil || !math {
+		return "", err
 	}
 	raw, err := file.ReadAll()
 	if err != nil {
@@ -336,6 +368,9 @@ func (d *document) formula(href string) (string, error) {
 	}
 	return htmltext.Formula(strings.ToValidUTF8(string(raw), "")), nil
 }
+
+// maxRepeated is how many bytes a cell that is repeated in its row comes to.
+const maxRepeated = 1 << 20
 
 // rows reads the rows of a table within a text.
 func (s *story) rows(r *xmlwalk.Reader, t *mdtext.Table) error {
@@ -354,8 +389,9 @@ func (s *story) rows(r *xmlwalk.Reader, t *mdtext.Table) error {
 				case "table:table-cell":
 					var l mdtext.Lines
 					err := (&story{document: s.document, out: &l}).blocks(r)
-					for range max(1, min(atoi(e.Get("table:number-columns-repeated"), 1), 1000)) {
-						t.Cell(l.String(), 1, 1)
+					text := l.String()
+					for range max(1, min(atoi(e.Get("table:number-columns-repeated"), 1), 1000, maxRepeated/(len(text)+1))) {
+						t.Cell(text, 1, 1)
 					}
 					return err
 				}

@@ -175,6 +175,32 @@ func TestHostilePresentations(t *testing.T) {
 	}
 }
 
+func TestNumbers(t *testing.T) {
+	t.Parallel()
+	var body strings.Builder
+	for _, scheme := range []string{"romanUcPeriod", "romanLcParenR", "alphaUcParenBoth", "arabicPeriod"} {
+		body.WriteString(shape("-", pp(`<a:pPr><a:buAutoNum type="`+scheme+`" startAt="4"/></a:pPr>`, scheme)))
+	}
+	got := extracttest.Extract(t, pptx.Extractor{}, extract.Input{}, deck(t, []string{body.String()})).Content
+	if want := "## Slide 1\n\n- IV. romanUcPeriod\n- iv) romanLcParenR\n- (D) alphaUcParenBoth\n4. arabicPeriod\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// A part of a few kilobytes may be drawn as a chart very many times.
+func TestManyCharts(t *testing.T) {
+	t.Parallel()
+	const space = ` xmlns:c="http://schemas.openxmlformats.org/drawingml/2006/chart" xmlns:a="http://schemas.openxmlformats.org/drawingml/2006/main"`
+	chart := `<c:chartSpace` + space + `><c:chart><c:title><a:t>Heights</a:t></c:title>` + strings.Repeat(`<c:ser><c:val><c:pt idx="1999"><c:v>1</c:v></c:pt></c:val></c:ser>`, 50) + `</c:chart></c:chartSpace>`
+	frame := `<p:graphicFrame><c:chart` + space + ` r:id="c"/></p:graphicFrame>`
+	began := time.Now()
+	got := extracttest.Extract(t, pptx.Extractor{}, extract.Input{}, deck(t, []string{strings.Repeat(frame, 3000)},
+		"ppt/slides/_rels/slide1.xml.rels", extracttest.Relationships("c", "chart", "../charts/chart1.xml"), "ppt/charts/chart1.xml", chart))
+	if took := time.Since(began); took > 10*time.Second || strings.Count(got.Content, "Heights") != 3000 {
+		t.Errorf("%v, %d bytes", took, len(got.Content))
+	}
+}
+
 func FuzzSlide(f *testing.F) {
 	for _, s := range slides {
 		f.Add(s)

@@ -220,13 +220,13 @@ func (s *slide) text(r *xmlwalk.Reader, listing bool) error {
 
 // number writes the number of an item in one of the schemes of ECMA-376 part 1, 20.1.10.61, in figures if it is none of the common.
 func number(n int, scheme string) string {
-	text := strconv.Itoa(n)
-	switch {
-	case strings.HasPrefix(scheme, "alphaLc") && n > 0 && n <= 26:
-		text = string(rune('a' + n - 1))
-	case strings.HasPrefix(scheme, "alphaUc") && n > 0 && n <= 26:
-		text = string(rune('A' + n - 1))
+	format := ""
+	for prefix, f := range map[string]string{"alphaLc": "lowerLetter", "alphaUc": "upperLetter", "romanLc": "lowerRoman", "romanUc": "upperRoman"} {
+		if strings.HasPrefix(scheme, prefix) {
+			format = f
+		}
 	}
+	text := mdtext.Number(n, format)
 	switch {
 	case strings.HasSuffix(scheme, "ParenBoth"):
 		return "(" + text + ")"
@@ -267,9 +267,8 @@ func (s *slide) paragraph(r *xmlwalk.Reader, listing bool) (b block, numbered st
 			}
 			return nil
 		})
-		if link != "" && !strings.HasPrefix(link, "ppaction:") {
-			shown := mdtext.Link(string(text[start:]), link)
-			text = append(text[:start], shown...)
+		if !strings.HasPrefix(link, "ppaction:") {
+			text = mdtext.LinkFrom(text, start, link)
 		}
 		return err
 	}

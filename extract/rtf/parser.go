@@ -187,10 +187,11 @@ func (p *parser) run(ctx context.Context) error {
 				p.symbol(p.token.word[0])
 			}
 		case word:
-			if p.skipping > 0 && p.token.word != "bin" {
+			if _, text := texts[p.token.word]; text && p.skipping > 0 {
 				p.skipping--
 				break
 			}
+			p.skipping = 0 // a program left out what stands for the character
 			p.flushUnless(p.token.word == "u")
 			p.word(fresh)
 		}
@@ -554,11 +555,8 @@ func (p *parser) close() {
 	case ended.owner:
 		p.endStory(ended.story)
 	case ended.result && ended.dest == body && ended.in == ended.story.n && ended.start <= len(ended.story.text):
-		if target := link(string(ended.field.instruction)); target != "" {
-			s := ended.story
-			shown := mdtext.Link(string(s.text[ended.start:]), target)
-			s.text = append(s.text[:ended.start], shown...)
-		}
+		s := ended.story
+		s.text = mdtext.LinkFrom(s.text, ended.start, link(string(ended.field.instruction)))
 	}
 }
 

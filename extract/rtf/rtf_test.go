@@ -125,6 +125,7 @@ func TestHostileDocuments(t *testing.T) {
 		"escape at the end":          {`{\rtf1 words\`, "words\n"},
 		"half an escape":             {`{\rtf1 words\'4`, "words\n"},
 		"half a pair":                {`{\rtf1 words\u-10179? on}`, "words on\n"},
+		"nothing for a character":    {`{\rtf1 a\u8211\par b\u8211\u8212 ?c\u8364\emdash d}`, "a–\n\nb–—c€d\n"},
 		"large numbers":              {`{\rtf1\uc99999999999999999999 \itap999999999\intbl words\u99999999?\cell\row}`, "words\ufffd\n"},
 	} {
 		got := extracttest.Extract(t, rtf.Extractor{}, extract.Input{}, []byte(tt.doc)).Content
@@ -135,6 +136,18 @@ func TestHostileDocuments(t *testing.T) {
 	cut := extracttest.Extract(t, rtf.Extractor{}, extract.Input{}, []byte(doc[:len(doc)-200]))
 	if len(cut.Warnings) != 1 || !strings.Contains(cut.Content, "# Tides") {
 		t.Errorf("a document cut short: warnings %q", cut.Warnings)
+	}
+}
+
+// Links in links, of a long text, cost no more than one.
+func TestLinksInLinks(t *testing.T) {
+	t.Parallel()
+	field := `{\field{\*\fldinst HYPERLINK "https://example.org/a"}{\fldrslt `
+	doc := `{\rtf1 ` + strings.Repeat(field, 400) + strings.Repeat("word ", 8<<20) + strings.Repeat("}}", 400) + `}`
+	began := time.Now()
+	got := extracttest.Extract(t, rtf.Extractor{}, extract.Input{}, []byte(doc))
+	if took := time.Since(began); took > 10*time.Second || len(got.Content) < 40<<20 {
+		t.Errorf("%v, %d bytes", took, len(got.Content))
 	}
 }
 

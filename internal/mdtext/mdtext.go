@@ -319,6 +319,14 @@ func Link(text, target string) string {
 	return text[:at] + "[" + OneLine(inner) + "](" + destination(target) + ")" + text[at+len(inner):]
 }
 
+// LinkFrom makes a link of the text from start on, as Link does.
+func LinkFrom(text []byte, start int, target string) []byte {
+	if target == "" || start > len(text) || len(text)-start > maxLinkText {
+		return text
+	}
+	return append(text[:start], Link(string(text[start:]), target)...)
+}
+
 // destination escapes what would end a link's target.
 func destination(target string) string {
 	const hex = "0123456789ABCDEF"

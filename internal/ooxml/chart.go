@@ -8,23 +8,27 @@ import (
 	"github.com/llmemory/llmemory/internal/xmlwalk"
 )
 
-// maxPoints is how many values of a chart are read.
-const maxPoints = 2000
+const (
+	maxPoints     = 2000    // values of a series
+	maxChartCells = 200_000 // cells that the charts of a document come to; a chart beyond is only its title
+)
 
 // Chart returns the title of a chart in a part, and its values as a table: a row for each category, a column for each series. The
 // values are those that were kept in the document.
 func (p *Package) Chart(part string) (title string, table *mdtext.Table, err error) {
-	c := &chart{}
+	c := &chart{bare: p.cells > maxChartCells}
 	err = p.Walk(part, func(r *xmlwalk.Reader) error { return r.Each(func(e xmlwalk.Element) error { return c.element(r, e) }) })
 	t := &mdtext.Table{}
+	title = mdtext.OneLine(strings.Join(c.title, " "))
+	if p.cells += c.rows() * (len(c.series) + 1); p.cells > maxChartCells {
+		return title, t, err
+	}
 	t.Row()
 	t.Cell("", 1, 1)
-	rows := 0
 	for _, s := range c.series {
 		t.Cell(s.name, 1, 1)
-		rows = max(rows, len(s.values), len(s.categories))
 	}
-	for i := range rows {
+	for i := range c.rows() {
 		t.Row()
 		category := ""
 		for _, s := range c.series {
@@ -41,12 +45,22 @@ func (p *Package) Chart(part string) (title string, table *mdtext.Table, err err
 			t.Cell(v, 1, 1)
 		}
 	}
-	return mdtext.OneLine(strings.Join(c.title, " ")), t, err
+	return title, t, err
 }
 
 type chart struct {
+	bare   bool // its values are not read
 	title  []string
 	series []series
+}
+
+// rows is how many values its longest series has.
+func (c *chart) rows() int {
+	n := 0
+	for _, s := range c.series {
+		n = max(n, len(s.values), len(s.categories))
+	}
+	return n
 }
 
 type series struct {
@@ -68,6 +82,9 @@ func (c *chart) element(r *xmlwalk.Reader, e xmlwalk.Element) error {
 		}
 		return r.Each(in)
 	case "c:ser":
+		if c.bare {
+			return nil
+		}
 		var s series
 		err := r.Each(func(e xmlwalk.Element) error {
 			var list []string

@@ -50,8 +50,9 @@ var spaces = func() map[string]string {
 
 // Package is an open document.
 type Package struct {
-	ctx context.Context
-	zip *safezip.Archive
+	ctx   context.Context
+	zip   *safezip.Archive
+	cells int // of charts read so far
 }
 
 // Relation is a reference from a part.
@@ -117,6 +118,9 @@ func (p *Package) Walk(part string, f func(r *xmlwalk.Reader) error) (err error)
 	}
 	return nil
 }
+
+// Content returns what a part holds, nil if there is no such part.
+func (p *Package) Content(part string) ([]byte, error) { return p.zip.ReadFile(part) }
 
 // Relations returns the references from a part, "" for the document as a whole, in their order.
 func (p *Package) Relations(part string) ([]Relation, error) {
