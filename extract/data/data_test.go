@@ -171,15 +171,42 @@ func TestFeeds(t *testing.T) {
 	extracttest.Refused(t, data.XML{}, []byte(rss[:len(rss)/2]), extract.ErrDamaged)
 }
 
+// A short entity that is named very often is not put in, whatever the limit of the text.
+func TestXMLManyEntities(t *testing.T) {
+	t.Parallel()
+	doc := `<!DOCTYPE a [<!ENTITY x "` + strings.Repeat("x", 200) + `"><!ENTITY y "short">]><a>&y; ` + strings.Repeat("&x;", 100_000) + "</a>"
+	got := extracttest.Extract(t, data.XML{}, extract.Input{}, []byte(doc))
+	if len(got.Content) > 2*len(doc) || len(got.Warnings) != 1 {
+		t.Errorf("%d bytes became %d, warnings %q", len(doc), len(got.Content), got.Warnings)
+	}
+}
+
+// Depth and number do not multiply.
+func TestXMLDeepAndMany(t *testing.T) {
+	t.Parallel()
+	open, closed := strings.Repeat("<a>x", 900), strings.Repeat("</a>", 900)
+	for name, doc := range map[string]string{
+		"elements": strings.Repeat("<a>", 990) + strings.Repeat("<b/>", 2_000_000) + "x" + strings.Repeat("</a>", 990),
+		"text":     open + strings.Repeat("word ", 8<<20) + closed,
+	} {
+		began := time.Now()
+		_, err := data.XML{}.Extract(t.Context(), extract.Input{Reader: strings.NewReader(doc)})
+		if took := time.Since(began); err != nil || took > 10*time.Second {
+			t.Errorf("%s: %v, error = %v", name, took, err)
+		}
+	}
+}
+
 func TestLimits(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		e  extract.Extractor
 		in string
 	}{
-		"JSON": {data.JSON{}, `{"a": "` + strings.Repeat("x", 1000) + `"}`},
-		"XML":  {data.XML{}, "<a>" + strings.Repeat("x", 1000) + "</a>"},
-		"feed": {data.XML{}, "<rss><channel><item><title>" + strings.Repeat("x", 1000) + "</title></item></channel></rss>"},
+		"JSON":     {data.JSON{}, `{"a": "` + strings.Repeat("x", 1000) + `"}`},
+		"laid out": {data.JSON{}, "[" + strings.Repeat("[1],", 500_000) + "1]"},
+		"XML":      {data.XML{}, "<a>" + strings.Repeat("x", 1000) + "</a>"},
+		"feed":     {data.XML{}, "<rss><channel><item><title>" + strings.Repeat("x", 1000) + "</title></item></channel></rss>"},
 	} {
 		_, err := tc.e.Extract(t.Context(), extract.Input{Reader: strings.NewReader(tc.in), MaxBytes: 500})
 		if !errors.Is(err, extract.ErrTooLarge) {

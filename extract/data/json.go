@@ -41,7 +41,7 @@ func (x JSON) Extract(ctx context.Context, in extract.Input) (extract.Text, erro
 			if record := strings.TrimSpace(line); record != "" && !json.Valid([]byte(record)) {
 				bad++
 			}
-			readable(&b, line, false)
+			readable(&b, line, false, in.MaxBytes)
 			if err := ctx.Err(); err != nil {
 				return extract.Text{}, err
 			}
@@ -61,7 +61,7 @@ func (x JSON) Extract(ctx context.Context, in extract.Input) (extract.Text, erro
 		return t, limit(t, in)
 	}
 	var b strings.Builder
-	readable(&b, s, len(s) > 200*(1+strings.Count(s, "\n")))
+	readable(&b, s, len(s) > 200*(1+strings.Count(s, "\n")), in.MaxBytes)
 	t.Content = b.String()
 	return t, limit(t, in)
 }
@@ -97,8 +97,8 @@ const (
 	shortest  = 80 // bytes of an array or object that stay on a line
 )
 
-// readable writes JSON for people.
-func readable(b *strings.Builder, s string, layOut bool) {
+// readable writes JSON for people, and stops soon after more than max bytes; 0 means no limit.
+func readable(b *strings.Builder, s string, layOut bool, max int) {
 	depth, flat := 0, 0 // flat: within so many arrays and objects that stay on their line
 	line := func() {
 		if flat == 0 {
@@ -108,7 +108,7 @@ func readable(b *strings.Builder, s string, layOut bool) {
 			b.WriteByte(' ')
 		}
 	}
-	for i := 0; i < len(s); i++ {
+	for i := 0; i < len(s) && (max <= 0 || b.Len() <= max); i++ {
 		c := s[i]
 		if c == '"' {
 			end := i + 1

@@ -54,6 +54,9 @@ func (XML) Extract(ctx context.Context, in extract.Input) (extract.Text, error) 
 	if r.nested {
 		t.Warnings = append(t.Warnings, "entities made of other entities were not put in")
 	}
+	if r.over {
+		t.Warnings = append(t.Warnings, "entities that come to too much text were not put in")
+	}
 	if in.Type != "" {
 		t.Type = in.Type
 	}
@@ -75,8 +78,11 @@ func declaredEncoding(raw []byte) string {
 // reader reads the tokens of a document and keeps account of what is open.
 type reader struct {
 	d      *xml.Decoder
+	text   string // of the document
 	open   []string
+	grown  int  // bytes that entities of the document come to
 	nested bool // an entity is made of others
+	over   bool // entities come to too much
 }
 
 func newReader(s string) *reader {
@@ -98,7 +104,7 @@ func newReader(s string) *reader {
 	for k, v := range xml.HTMLEntity {
 		d.Entity[k] = v
 	}
-	return &reader{d: d}
+	return &reader{d: d, text: s}
 }
 
 // next returns the next start, end or text; io.EOF at the end of a whole document.
@@ -153,20 +159,28 @@ func (r *reader) root() (xml.StartElement, error) {
 
 var entity = regexp.MustCompile(`<!ENTITY\s+([A-Za-z_][\w.-]*)\s+(?:"([^"]*)"|'([^']*)')\s*>`)
 
-// maxEntity is the length of an entity's text that is put in.
-const maxEntity = 200
+const (
+	maxEntity   = 200     // bytes of an entity's text that is put in
+	maxEntities = 200     // that a document defines
+	maxGrown    = 1 << 20 // bytes that all references to them come to
+)
 
 // entities takes the entities that a document type defines as plain text.
 func (r *reader) entities(doctype string) {
-	for _, m := range entity.FindAllStringSubmatch(doctype, 1000) {
+	for _, m := range entity.FindAllStringSubmatch(doctype, maxEntities) {
 		value := m[2] + m[3]
 		if strings.ContainsAny(value, "&<%") {
 			r.nested = true
 			continue
 		}
-		if _, known := r.d.Entity[m[1]]; !known && len(value) <= maxEntity {
-			r.d.Entity[m[1]] = value
+		if _, known := r.d.Entity[m[1]]; known || len(value) > maxEntity {
+			continue
 		}
+		if r.grown += strings.Count(r.text, "&"+m[1]+";") * len(value); r.grown > maxGrown {
+			r.over = true
+			return
+		}
+		r.d.Entity[m[1]] = value
 	}
 }
 
@@ -186,6 +200,9 @@ type node struct {
 	children    int
 	block       bool // what it holds so far has been written in part
 }
+
+// maxWords is how many bytes of text may be part of a paragraph around them.
+const maxWords = 64 << 10
 
 // maxEntries is how many pieces are kept before they are written, whatever stands behind them.
 const maxEntries = 64
@@ -223,7 +240,7 @@ func lines(ctx context.Context, r *reader, root xml.StartElement, maxBytes int, 
 	w := &writer{}
 	svg := root.Name.Local == "svg"
 	stack := []*node{newNode(root, svg)}
-	title := false
+	title, pending := false, 0 // entries in all open elements
 	language(root, t)
 	flush := func() { // what is pending in all open elements, the outermost first
 		for _, n := range stack {
@@ -235,6 +252,7 @@ func lines(ctx context.Context, r *reader, root xml.StartElement, maxBytes int, 
 			n.entries = nil
 			n.block = true
 		}
+		pending = 0
 	}
 	for len(stack) > 0 {
 		if err := ctx.Err(); err != nil {
@@ -252,13 +270,16 @@ func lines(ctx context.Context, r *reader, root xml.StartElement, maxBytes int, 
 		case xml.CharData:
 			if s := string(token); strings.TrimSpace(s) != "" || len(top.entries) > 0 && !top.block {
 				top.entries = append(top.entries, entry{text: s, own: true})
+				pending++
 			}
 		case xml.StartElement:
 			top.children++
 			stack = append(stack, newNode(token, svg))
 		case xml.EndElement:
 			stack = stack[:len(stack)-1]
+			pending -= len(top.entries)
 			entries := top.close()
+			pending += len(entries)
 			if !title && (top.name == "title" || top.name == "Title") && len(entries) == 1 {
 				title = true
 				t.Title = cut(squeeze(entries[0].text), 200)
@@ -271,10 +292,6 @@ func lines(ctx context.Context, r *reader, root xml.StartElement, maxBytes int, 
 			}
 			parent := stack[len(stack)-1]
 			parent.entries = append(parent.entries, entries...)
-		}
-		pending := 0
-		for _, n := range stack {
-			pending += len(n.entries)
 		}
 		if pending > maxEntries {
 			flush()
@@ -365,7 +382,8 @@ func (n *node) close() []entry {
 		b.WriteString(e.text)
 	}
 	if len(out) == 0 {
-		return []entry{{text: b.String(), name: n.name, attrs: n.attrs}} // white space at its ends may matter within the parent
+		// White space at its ends may matter within the parent; of a long text it is not asked for again at each level.
+		return []entry{{text: b.String(), name: n.name, attrs: n.attrs, block: b.Len() > maxWords}}
 	}
 	emit()
 	for i := range out {

@@ -3,6 +3,7 @@ package mail
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 
@@ -224,6 +225,9 @@ func (m *message) armor(text string) string {
 	return out.String()
 }
 
+// maxSeals is how many signed parts of a message are opened: each may be held in memory beside the one around it.
+const maxSeals = 10
+
 // sealed reads a part of S/MIME: what is only signed holds a part in clear.
 func (m *message) sealed(p *part) (content, error) {
 	inner, kind := signedContent(p.transfer().decode(p.body))
@@ -233,6 +237,9 @@ func (m *message) sealed(p *part) (content, error) {
 		}
 		m.encrypted = "S/MIME"
 		return content{}, nil
+	}
+	if m.seals++; m.seals > maxSeals {
+		return content{}, fmt.Errorf("%w: more than %d signatures around each other", extract.ErrTooLarge, maxSeals)
 	}
 	h, body := splitHeader(inner)
 	entity, err := m.tree.entity(h, body, "text/plain", maxDepth/2)

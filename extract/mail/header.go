@@ -355,12 +355,10 @@ func words(s, charset string) string {
 			return
 		}
 		flush()
-		raw := []byte(s)
-		if ascii(raw) {
-			charset = "" // which is for raw bytes only
+		if raw := []byte(s); !ascii(raw) { // the charset is for raw bytes only
+			s, _ = toUTF8(raw, charset)
 		}
-		text, _ := toUTF8(raw, charset)
-		b.WriteString(text)
+		b.WriteString(s)
 	}
 	from := 0
 	for i := 0; i < len(s); {

@@ -3,6 +3,7 @@ package mail_test
 import (
 	"context"
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -379,6 +380,33 @@ func TestLimitsAndErrors(t *testing.T) {
 	text, err := mail.Extractor{}.Extract(t.Context(), extract.Input{Reader: strings.NewReader(plainHead + "Content-Type: image/png; name=a.png\n\nPNG\n")})
 	if err != nil || len(text.Warnings) != 1 || !strings.Contains(text.Warnings[0], "a.png (image/png)") {
 		t.Errorf("%q %v", text.Warnings, err)
+	}
+}
+
+// Signatures around each other are opened up to a number: each may hold the whole message anew.
+func TestManySignatures(t *testing.T) {
+	t.Parallel()
+	for n, want := range map[int]error{3: nil, 50: extract.ErrTooLarge} {
+		inner := "\r\nIt came.\r\n"
+		for range n {
+			const signed, data = "\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02", "\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01"
+			size := string(binary.BigEndian.AppendUint32(nil, uint32(len(inner))))
+			inner = "\x30\x80" + signed + "\xa0\x80\x30\x80\x02\x01\x01\x31\x00\x30\x80" + data + "\xa0\x80\x04\x84" + size + inner + "\x00\x00\x00\x00\x31\x00\x00\x00\x00\x00\x00\x00"
+			inner = "Content-Type: application/pkcs7-mime\nContent-Transfer-Encoding: quoted-printable\n\n" + strings.ReplaceAll(inner, "=", "=3D")
+		}
+		g, err := read(t.Context(), mail.Extractor{}, plainHead+inner)
+		if !errors.Is(err, want) || want == nil && !strings.HasSuffix(g.Content, "It came.\n") {
+			t.Errorf("%d: %q, error = %v, want %v", n, g.Content, err, want)
+		}
+	}
+}
+
+// What is ASCII in a header says nothing of the charset of the rest.
+func TestRawHeader(t *testing.T) {
+	t.Parallel()
+	g, err := read(t.Context(), mail.Extractor{}, "From: a@b\nSubject: Re: =?utf-8?q?one?= \xd7\xcf\xdb\nContent-Type: text/plain; charset=koi8-r\n\nb\n")
+	if err != nil || g.Title != "Re: one вош" {
+		t.Errorf("%q, %v", g.Title, err)
 	}
 }
 

@@ -30,6 +30,7 @@ type message struct {
 	names       map[string]int // how often a name was given
 	warnings    []string
 	encrypted   string // what the body is encrypted with, or ""
+	seals       int    // signed parts that were opened
 }
 
 // message reads one message.

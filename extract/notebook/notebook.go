@@ -187,7 +187,7 @@ func (o output) text() (text string, other bool) {
 	case "error", "pyerr":
 		return clean(o.Name + ": " + o.Value), false
 	case "stream":
-		return clean(string(o.Text)), false
+		return overwritten(clean(string(o.Text))), false
 	}
 	for _, kind := range []string{"text/markdown", "text/plain"} {
 		if s := clean(string(o.Data[kind])); strings.TrimSpace(s) != "" {
@@ -213,6 +213,23 @@ func clean(s string) string {
 		s = escapes.ReplaceAllString(s, "")
 	}
 	return strings.ToValidUTF8(s, "\uFFFD")
+}
+
+// overwritten leaves out what a terminal would have written over, as progress bars do: of each line, what stands before its last
+// return of the carriage.
+func overwritten(s string) string {
+	if !strings.Contains(s, "\r") {
+		return s
+	}
+	var b strings.Builder
+	for line := range strings.Lines(s) {
+		text := strings.TrimRight(line, "\r\n")
+		b.WriteString(text[strings.LastIndexByte(text, '\r')+1:])
+		if strings.HasSuffix(line, "\n") {
+			b.WriteByte('\n')
+		}
+	}
+	return b.String()
 }
 
 // title returns the text of a first-level heading on the first line.

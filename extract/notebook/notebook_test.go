@@ -48,6 +48,16 @@ func TestFormat3(t *testing.T) {
 	}
 }
 
+// Of a progress bar the last state stays, as a terminal shows it.
+func TestProgress(t *testing.T) {
+	t.Parallel()
+	in := `{"nbformat": 4, "cells": [{"cell_type": "code", "source": "run()", "outputs": [{"output_type": "stream", "text": "start\r\n 10%\r 50%\r100%\nend\r"}]}]}`
+	got := extracttest.Extract(t, notebook.Extractor{}, extract.Input{}, []byte(in))
+	if want := "```python\nrun()\n```\n\n```\nstart\n100%\nend\n```\n"; got.Content != want {
+		t.Errorf("%q, want %q", got.Content, want)
+	}
+}
+
 func TestRefuses(t *testing.T) {
 	t.Parallel()
 	x := notebook.Extractor{}

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
 	"unsafe"
@@ -51,6 +52,11 @@ func Decode(b []byte, declared string) (Result, error) {
 	}
 	if m, ok := bare(b); ok {
 		return units(b, m)
+	}
+	if m, ok := wideName(declared); ok {
+		if r, err := units(b, m); err == nil && r.Mended*50 <= utf8.RuneCountInString(r.Text) {
+			return r, nil
+		}
 	}
 	if Binary(b) {
 		return Result{}, fmt.Errorf("%w: binary data", fault.Unsupported)
@@ -100,7 +106,19 @@ var marks = []mark{
 	{"\xfe\xff", "utf-16be", 2, true},
 }
 
-// bare recognizes UTF-16 and UTF-32 without a byte order mark, by the zeros that characters below U+0100 have.
+// wideName returns how text in UTF-16 or UTF-32 of a name that tells the order of bytes is read.
+func wideName(name string) (mark, bool) {
+	name = strings.ToLower(strings.Trim(strings.TrimSpace(name), `"'`))
+	for _, m := range marks {
+		if m.width > 1 && m.name == name {
+			return m, true
+		}
+	}
+	return mark{}, false
+}
+
+// bare recognizes UTF-16 and UTF-32 without a byte order mark, by the zeros that characters below U+0100 have, or by the spaces and
+// line ends between letters of other alphabets.
 func bare(b []byte) (mark, bool) {
 	b = b[:min(len(b), 4096)&^3]
 	if len(b) < 4 || bytes.IndexByte(b, 0) < 0 {
@@ -123,6 +141,39 @@ func bare(b []byte) (mark, bool) {
 		return mark{"", "utf-16be", 2, true}, true
 	case most(zeros[1]) && most(zeros[3]) && few(zeros[0]) && few(zeros[2]):
 		return mark{"", "utf-16le", 2, false}, true
+	}
+	return foreign(b)
+}
+
+// foreign recognizes UTF-16 of alphabets that have no zeros: nearly all of it is letters, and among them are spaces or line ends, which
+// in the other order of bytes would be none.
+func foreign(b []byte) (mark, bool) {
+	plain := bytes.ReplaceAll(b, []byte{0}, nil)
+	for cut := range min(utf8.UTFMax, len(plain)) { // the last character may be cut off
+		if utf8.Valid(plain[:len(plain)-cut]) && !Binary(plain) {
+			return mark{}, false // text with a few zeros in it
+		}
+	}
+	for _, m := range marks {
+		if m.width != 2 {
+			continue
+		}
+		text, spaces := 0, 0
+		for i := 0; i+1 < len(b); i += 2 {
+			r := rune(b[i+1])<<8 | rune(b[i])
+			if m.big {
+				r = rune(b[i])<<8 | rune(b[i+1])
+			}
+			switch {
+			case r == ' ' || r == '\n' || r == '\r' || r == '\t':
+				spaces++
+			case unicode.IsLetter(r) || unicode.IsMark(r) || unicode.IsDigit(r) || unicode.IsPunct(r) || r == 0x3000 || r == 0xa0:
+				text++
+			}
+		}
+		if n := len(b) / 2; n >= 8 && spaces > 0 && spaces*2 < n && (text+spaces)*50 >= n*49 {
+			return m, true
+		}
 	}
 	return mark{}, false
 }

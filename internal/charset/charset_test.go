@@ -1,6 +1,7 @@
 package charset
 
 import (
+	"encoding/binary"
 	"errors"
 	"math/rand/v2"
 	"strings"
@@ -47,6 +48,34 @@ var texts = []struct {
 	{"Hebrew", "ירושלים היא בירת ישראל והעיר הגדולה ביותר בה. כל בני האדם נולדו בני חורין.", []string{"windows-1255"}},
 	{"Arabic", "القاهرة هي عاصمة مصر وأكبر مدنها. يولد جميع الناس أحراراً متساوين في الكرامة والحقوق.", []string{"windows-1256", "iso-8859-6"}},
 	{"Thai", "กรุงเทพมหานครเป็นเมืองหลวงของประเทศไทย มนุษย์ทั้งหลายเกิดมามีอิสระ", []string{"windows-874"}},
+}
+
+// UTF-16 without a byte order mark is found by what would be spaces in no other encoding, or by its name.
+func TestUnmarked(t *testing.T) {
+	t.Parallel()
+	for _, tt := range texts {
+		text := tt.text + "\n" + tt.text + "\n"
+		for name, order := range map[string]binary.AppendByteOrder{"utf-16le": binary.LittleEndian, "utf-16be": binary.BigEndian} {
+			var b, bare []byte
+			for _, u := range utf16.Encode([]rune(text)) {
+				b = order.AppendUint16(b, u)
+				if u != '\n' && u != ' ' {
+					bare = order.AppendUint16(bare, u)
+				}
+			}
+			if got, err := Decode(b, ""); err != nil || got.Text != text || got.Charset != name {
+				t.Errorf("%s in %s: %.60q, %q, %v", tt.language, name, got.Text, got.Charset, err)
+			}
+			if got, err := Decode(bare, strings.ToUpper(name)); err != nil || got.Text != strings.NewReplacer("\n", "", " ", "").Replace(text) {
+				t.Errorf("%s in %s without spaces: %.60q, %q, %v", tt.language, name, got.Text, got.Charset, err)
+			}
+		}
+	}
+	for _, text := range []string{"some words \x00and more of them, in ASCII", "Größe \x00und Maße"} {
+		if got, err := Decode([]byte(text), ""); err == nil && got.Charset != "utf-8" {
+			t.Errorf("%q is taken for %s", text, got.Charset)
+		}
+	}
 }
 
 func encode(t testing.TB, s, charset string) []byte {
