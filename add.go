@@ -261,6 +261,21 @@ func (o *Owner) prepare(ctx context.Context, docs []Document) ([]*prepared, []er
 	for i := range records {
 		stored[Identity{OriginID: records[i].OriginID, Key: records[i].Key}] = &records[i]
 	}
+	var asked [][]byte
+	for _, p := range out {
+		if p == nil || p.container {
+			continue
+		}
+		old := stored[p.identity]
+		p.known = old != nil
+		if !p.loaded && p.doc.Reread == RereadNone && len(p.record.SourceHash) > 0 && (old == nil || !p.sameSource(old)) {
+			asked = append(asked, p.record.SourceHash)
+		}
+	}
+	failures, err := m.knownFailures(ctx, o.id, asked)
+	if err != nil {
+		return fail(err)
+	}
 	var kept atomic.Int64
 	each(len(docs), func(i int) {
 		p := out[i]
@@ -268,13 +283,16 @@ func (o *Owner) prepare(ctx context.Context, docs []Document) ([]*prepared, []er
 			return
 		}
 		old := stored[p.identity]
-		p.known = old != nil
 		if !p.loaded {
 			if old != nil {
 				if decided, err := p.decide(old); decided || err != nil {
 					errs[i] = err
 					return
 				}
+			}
+			if known := failures[string(p.record.SourceHash)]; known != nil {
+				errs[i] = &loadError{error: known, sourceHash: p.record.SourceHash}
+				return
 			}
 			if errs[i] = m.load(ctx, o, p); errs[i] != nil || p.container {
 				return
@@ -381,6 +399,11 @@ func (m *Memory) validate(ctx context.Context, o *Owner, doc Document) (*prepare
 	case Update, Skip, Refuse:
 	default:
 		return nil, invalidf("if_exists", "%q is none of %s, %s, %s", doc.IfExists, Update, Skip, Refuse)
+	}
+	switch doc.Reread {
+	case RereadNone, RereadFailed, RereadAll:
+	default:
+		return nil, invalidf("reread", "%q is none of %s, %s", doc.Reread, RereadFailed, RereadAll)
 	}
 	if p.vectors = doc.Vectors; p.vectors != nil && p.embed == EmbedNever {
 		return nil, invalidf("vectors", "must not be given to a document that is to have none")

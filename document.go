@@ -99,6 +99,9 @@ type Document struct {
 	Language string
 	// IfExists says what happens when the identity is taken. Defaults to [Update].
 	IfExists IfExists
+	// Reread says of which sources the outcome is found again although neither they nor the way of reading them changed. It holds
+	// for what lies within the source, too. Defaults to [RereadNone].
+	Reread Reread
 	// Embed says when the document's passages get their vectors. Defaults to [EmbedNow].
 	Embed Embed
 	// Vectors are the passages' vectors for whoever has them already, one for each passage in order; a text of one passage has one.
@@ -106,6 +109,19 @@ type Document struct {
 	// A passage that stays as it was keeps the vector it has. Nil means that the embedder makes them.
 	Vectors [][]float32
 }
+
+// Reread says which sources are read although what would become of them is known.
+type Reread string
+
+const (
+	// RereadNone reads what is new or changed, and what failed for a reason that may have gone, such as a timeout. A source that the
+	// ledger knows to be no good (see [Added.SourceHash]) fails as it did, unread. It is the default.
+	RereadNone Reread = ""
+	// RereadFailed reads every source of which there is no document yet.
+	RereadFailed Reread = "failed"
+	// RereadAll reads every source.
+	RereadAll Reread = "all"
+)
 
 // Embed says when passages get their vectors.
 type Embed string
@@ -156,6 +172,9 @@ type Added struct {
 	Parts []Added
 	// Warnings are what the extractor left out or mended, for people.
 	Warnings []string
+	// SourceHash is of a source that failed and will fail again as long as its bytes and the way of reading them stay: keep it in the
+	// ledger ([RunFile.SourceHash]), and it is not read again. Nil for what did not fail, or not for good.
+	SourceHash []byte
 	// Err is why the document was not added. Only AddMany sets it; Add returns it.
 	Err error
 }

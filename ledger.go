@@ -24,6 +24,8 @@ type Ledger interface {
 	// SourceFiles returns up to p.Limit files in the order of their documents' ids: for each document of the origin that the
 	// ledger knows, its newest file, if that is of the source and was not removed.
 	SourceFiles(ctx context.Context, p SourceFilesParams) ([]RunFile, error)
+	// Failures returns files that have one of p.SourceHashes, for each of these that the owner's ledger knows one at least.
+	Failures(ctx context.Context, p FailuresParams) ([]RunFile, error)
 	// ForgetRuns removes runs with their files, and returns how many there were.
 	ForgetRuns(ctx context.Context, p ForgetRunsParams) (int, error)
 }
@@ -68,6 +70,7 @@ type RunFile struct {
 	Reason     string // in a word, why it failed or was skipped
 	Message    string // the same for people
 	Chunks     int
+	SourceHash []byte // that of [Added]
 }
 
 // PutRunParams are the parameters of [Ledger.PutRun].
@@ -101,6 +104,12 @@ type SourceFilesParams struct {
 	Source   string
 	After    string // a document id; "" for the beginning
 	Limit    int
+}
+
+// FailuresParams are the parameters of [Ledger.Failures].
+type FailuresParams struct {
+	Owner        string
+	SourceHashes [][]byte
 }
 
 // ForgetRunsParams are the parameters of [Ledger.ForgetRuns].
@@ -257,7 +266,11 @@ func (l *RunLog) Note(f RunFile, embedded int) {
 		class = "skipped"
 	}
 	if class != "" {
-		sum := sha256.Sum256(digest(class, f.Source, f.Path, f.DocumentID, f.Reason))
+		of := []string{class, f.Source, f.Path, f.DocumentID, f.Reason}
+		if len(f.SourceHash) > 0 {
+			of = append(of, string(f.SourceHash))
+		}
+		sum := sha256.Sum256(digest(of...))
 		for i := range l.print {
 			l.print[i] += binary.BigEndian.Uint64(sum[8*i:])
 		}

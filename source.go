@@ -62,8 +62,59 @@ func (r reading) Read(p []byte) (int, error) {
 
 // sameSource tells whether a stored version was read from the same source in the same way, and has what was given with it.
 func (p *prepared) sameSource(old *DocumentRecord) bool {
-	return len(p.record.SourceHash) > 0 && bytes.Equal(old.SourceHash, p.record.SourceHash) && old.Name == p.doc.Name &&
+	return p.doc.Reread != RereadAll && len(p.record.SourceHash) > 0 && bytes.Equal(old.SourceHash, p.record.SourceHash) && old.Name == p.doc.Name &&
 		old.NoVectors == p.record.NoVectors && sameMetadata(old, &p.record)
+}
+
+// lasting tells whether a source will fail again as long as it and the way of reading it stay.
+func lasting(err error) bool {
+	var content *ContentError
+	if errors.As(err, &content) {
+		return !extract.Temporary(content.Err)
+	}
+	return errors.Is(err, ErrInvalid)
+}
+
+// settledParts tells whether reading a source again would change nothing about what lies within it.
+func settledParts(parts []Added) bool {
+	for i := range parts {
+		if err := parts[i].Err; err != nil && !lasting(err) || !settledParts(parts[i].Parts) {
+			return false
+		}
+	}
+	return true
+}
+
+// knownFailure is why a source failed when it was read, as the ledger has it.
+type knownFailure struct {
+	message string
+	cause   error
+}
+
+// Error implements error.
+func (e *knownFailure) Error() string { return e.message }
+
+// Unwrap returns the error of package extract that is the cause.
+func (e *knownFailure) Unwrap() error { return e.cause }
+
+// knownFailures returns, by their hashes, why sources failed that the ledger knows to be no good.
+func (m *Memory) knownFailures(ctx context.Context, owner string, hashes [][]byte) (map[string]*ContentError, error) {
+	if len(hashes) == 0 {
+		return nil, nil
+	}
+	files, err := m.store.Failures(ctx, FailuresParams{Owner: owner, SourceHashes: hashes})
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]*ContentError{}
+	for _, f := range files {
+		for _, r := range reasons {
+			if string(r.reason) == f.Reason {
+				out[string(f.SourceHash)] = &ContentError{Reason: r.reason, Err: &knownFailure{f.Message, r.cause}}
+			}
+		}
+	}
+	return out, nil
 }
 
 // load reads a document from its source, and adds what lies within it. It is called in a turn of [Memory.each].
@@ -91,25 +142,41 @@ func (m *Memory) load(ctx context.Context, o *Owner, p *prepared) error {
 		doc.describe(&text)
 		err = m.settle(o.id, p, &doc, text.Content)
 	}
-	if err != nil && len(p.result.Parts) > 0 {
-		err = &partsError{err, p.result.Parts}
+	if err == nil {
+		if !settledParts(p.result.Parts) {
+			p.record.SourceHash = nil // it is read again the next time, for their sake
+		}
+		return nil
 	}
-	return err
+	failure := &loadError{error: err, parts: p.result.Parts}
+	if p.lasts(ctx, err) {
+		failure.sourceHash = p.record.SourceHash
+	}
+	return failure
 }
 
-// partsError is why a document was not added although parts of it were.
-type partsError struct {
+// lasts tells whether the ledger may answer for a source from now on. It does not answer for parts, and how much a part may take depends
+// on what is around it.
+func (p *prepared) lasts(ctx context.Context, err error) bool {
+	var content *ContentError
+	return errors.As(err, &content) && lasting(err) && len(p.result.Parts) == 0 && ctx.Err() == nil &&
+		(content.Reason != TooLarge || extract.Depth(ctx) == 0)
+}
+
+// loadError is why there is no document of a source, with what became of its parts.
+type loadError struct {
 	error
-	parts []Added
+	parts      []Added
+	sourceHash []byte // of [Added]
 }
 
 // Unwrap returns the cause.
-func (e *partsError) Unwrap() error { return e.error }
+func (e *loadError) Unwrap() error { return e.error }
 
 // failed is the outcome of a document that could not be prepared.
 func failed(err error) Added {
-	if within, ok := err.(*partsError); ok { //nolint:errorlint // made by load, and wrapped by nobody
-		return Added{Status: Failed, Err: within.error, Parts: within.parts}
+	if of, ok := err.(*loadError); ok { //nolint:errorlint // wrapped by nobody
+		return Added{Status: Failed, Err: of.error, Parts: of.parts, SourceHash: of.sourceHash}
 	}
 	return Added{Status: Failed, Err: err}
 }
@@ -168,7 +235,7 @@ func (a *partAdder) add(ctx context.Context, part extract.Input) error {
 	doc := Document{
 		OriginID: a.parent.OriginID, Key: a.prefix + "/" + a.name(part.Name), Name: cutLabel(path.Base(path.Clean("/" + label(part.Name)))),
 		Media: part.Media, Date: a.parent.Date, Metadata: a.parent.Metadata, Language: a.parent.Language, IfExists: a.parent.IfExists,
-		Embed: a.parent.Embed,
+		Embed: a.parent.Embed, Reread: a.parent.Reread,
 	}
 	if doc.Name == "/" {
 		doc.Name = ""
@@ -287,17 +354,20 @@ func cutLabelTo(s string, most int) string {
 	return s[:most]
 }
 
+// reasons are why there may be no text in a source, with the errors that say so. Of an error that says several things the first counts.
+var reasons = []struct {
+	reason Reason
+	cause  error
+}{
+	{Encrypted, extract.ErrEncrypted}, {TooLarge, extract.ErrTooLarge}, {TimedOut, extract.ErrTimeout}, {Damaged, extract.ErrDamaged},
+	{NoText, extract.ErrNoText}, {Unsupported, extract.ErrUnsupported},
+}
+
 // sourceError makes an error of what went wrong with a source.
 func sourceError(err error) error {
-	for _, cause := range []struct {
-		reason Reason
-		of     error
-	}{
-		{Encrypted, extract.ErrEncrypted}, {TooLarge, extract.ErrTooLarge}, {TimedOut, extract.ErrTimeout}, {Damaged, extract.ErrDamaged},
-		{NoText, extract.ErrNoText}, {Unsupported, extract.ErrUnsupported},
-	} {
-		if errors.Is(err, cause.of) {
-			return &ContentError{Reason: cause.reason, Err: err}
+	for _, r := range reasons {
+		if errors.Is(err, r.cause) {
+			return &ContentError{Reason: r.reason, Err: err}
 		}
 	}
 	return fmt.Errorf("read the source: %w", err)

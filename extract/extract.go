@@ -5,8 +5,10 @@ package extract
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path"
 	"strings"
 	"time"
@@ -29,6 +31,29 @@ var (
 	// ErrTimeout is returned for content that took longer than its format's parser may.
 	ErrTimeout = fault.Timeout
 )
+
+// Temporary tells whether an error may have gone the next time that the same input is read in the same way: unless it is one of this
+// package's, or if it is [ErrTimeout], an end of the context, a failure of the file system, or says itself by a method Temporary that it is.
+func Temporary(err error) bool {
+	var (
+		itself interface{ Temporary() bool }
+		file   *fs.PathError
+	)
+	for _, passing := range []error{ErrTimeout, context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, passing) {
+			return true
+		}
+	}
+	if errors.As(err, &file) || errors.As(err, &itself) && itself.Temporary() {
+		return true
+	}
+	for _, lasting := range []error{ErrUnsupported, ErrTooLarge, ErrDamaged, ErrEncrypted, ErrNoText} {
+		if errors.Is(err, lasting) {
+			return false
+		}
+	}
+	return true
+}
 
 // Input is what an Extractor reads.
 type Input struct {

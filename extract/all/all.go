@@ -158,6 +158,9 @@ const version = "2"
 // Signature implements [extract.Signer]. With custom extractors of which one has no signature, it is empty.
 func (x Extractor) Signature() string {
 	parts := []string{"all " + version, fmt.Sprint(x.MaxSource), fmt.Sprint(x.MaxDepth)}
+	if x.Sandbox != nil && x.Sandbox.Signature() != "" {
+		parts = append(parts, x.Sandbox.Signature())
+	}
 	for _, key := range slices.Sorted(maps.Keys(x.Custom)) {
 		signer, ok := x.Custom[key].(extract.Signer)
 		if !ok || signer.Signature() == "" {

@@ -420,12 +420,21 @@ func (t *talk) explain(err error) error {
 	case strings.Contains(d.legacy, "SIGXCPU"):
 		return fmt.Errorf("%w: more than %v of processor time", extract.ErrTimeout, t.limits.Time)
 	case killed(d.state) && !d.late && grace > 0 && canAwait:
-		return fmt.Errorf("%w: its parser was killed from outside, as the system does when memory is short", extract.ErrTooLarge)
+		return &killedError{fmt.Errorf("%w: its parser was killed from outside, as the system does when memory is short", extract.ErrTooLarge)}
 	case errors.Is(err, errWire):
 		return fmt.Errorf("%w: its parser broke off: %w", extract.ErrDamaged, err)
 	}
 	return fmt.Errorf("%w: its parser crashed: %s", extract.ErrDamaged, d.describe(err))
 }
+
+// killedError is that something outside ended a child, which need not happen again.
+type killedError struct{ error }
+
+// Temporary tells [extract.Temporary] so.
+func (*killedError) Temporary() bool { return true }
+
+// Unwrap returns what it is to be known as.
+func (e *killedError) Unwrap() error { return e.error }
 
 // describe is what is known of an end, on a line.
 func (d death) describe(err error) string {

@@ -189,6 +189,16 @@ func (p *Pool) Extractor(format string) extract.Extractor {
 	})
 }
 
+// Signature names the limits of size of the pool's children, as an [extract.Signer] does: with others a file may be read that was too large.
+// It is "" for the defaults.
+func (p *Pool) Signature() string {
+	l := Limits{Memory: p.Limits.Memory, Source: p.Limits.Source, Output: p.Limits.Output}
+	if l == (Limits{}) {
+		return ""
+	}
+	return fmt.Sprintf("sandbox %d %d %d", l.Memory, l.Source, l.Output)
+}
+
 // Available returns nil if the pool can have children, else [ErrNoMain].
 func (p *Pool) Available() error {
 	if p.Program == "" && known.Load() == nil {

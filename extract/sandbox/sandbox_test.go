@@ -109,6 +109,10 @@ func TestFaults(t *testing.T) {
 			if !errors.Is(err, want.is) || !strings.Contains(fmt.Sprint(err), want.says) {
 				t.Errorf("got %v, want %v that says %q", err, want.is, want.says)
 			}
+			passes := want.is == extract.ErrTimeout || want.is == sandbox.ErrStart || format == "kill itself"
+			if got := extract.Temporary(err); got != passes {
+				t.Errorf("%v: temporary %v, want %v", err, got, passes)
+			}
 			p.Limits.Time = time.Minute
 			if got, err := run(t, p, "echo", "next"); err != nil || got.Content != "next" {
 				t.Errorf("the next file: %q, %v", got.Content, err)

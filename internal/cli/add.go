@@ -42,6 +42,10 @@ deleted: those that the ledger knows to be from that folder and origin, and only
 after the whole folder was read. With --dry-run nothing is stored, and the outcomes
 are what they would be, with what embedding would take.
 
+A file that failed because of what is in it fails again unread, until it or this
+program changes; what failed for a reason that may have gone, such as a timeout, is
+tried again each time. With --retry-failed everything that failed is.
+
 With --watch it stays and follows the folders: what changes is added as soon as it
 has been left alone for half a second, and with --prune, what goes is deleted. Once a
 minute all files are looked at, too. Ctrl-C ends it, with exit code 130 as it ends
@@ -143,7 +147,7 @@ func (a *app) add(ctx context.Context, args []string) error {
 	n.log = n.owner.LogRun(template.OriginID, sources(g, stdin))
 	for i := range g.skipped {
 		s := &g.skipped[i]
-		n.skip(&s.file, s.reason, s.why)
+		n.skip(&s.file, nil, s.reason, s.why)
 	}
 	a.onEmbedded = n.embedded
 	n.far.embeds = a.model != nil && template.Embed == llmemory.EmbedNow
@@ -234,7 +238,7 @@ func (n *addition) remark(format string, args ...any) {
 func (a *app) template() (llmemory.Document, error) {
 	o := &a.opts
 	d := llmemory.Document{OriginID: o.origin, Language: o.language, IfExists: llmemory.IfExists(o.ifExists),
-		Embed: llmemory.Embed(o.embed)}
+		Embed: llmemory.Embed(o.embed), Reread: o.reread()}
 	var err error
 	if o.kind != "" {
 		if d.Type, err = llmemory.ParseType(o.kind); err != nil {
@@ -271,6 +275,14 @@ func (a *app) template() (llmemory.Document, error) {
 	return d, nil
 }
 
+// reread says which files are read although what would become of them is known.
+func (o *options) reread() llmemory.Reread {
+	if o.retryFailed {
+		return llmemory.RereadFailed
+	}
+	return llmemory.RereadNone
+}
+
 func checkEmbed(e llmemory.Embed) error {
 	switch e {
 	case llmemory.EmbedNow, llmemory.EmbedLater, llmemory.EmbedNever:
@@ -281,6 +293,10 @@ func checkEmbed(e llmemory.Embed) error {
 
 func (n *addition) run(ctx context.Context, files []file, stdin bool) error {
 	defer n.release()
+	failed, err := n.failedWithin(ctx)
+	if err != nil {
+		return err
+	}
 	for i := range files {
 		f := &files[i]
 		if err := ctx.Err(); err != nil {
@@ -288,7 +304,7 @@ func (n *addition) run(ctx context.Context, files []file, stdin bool) error {
 		}
 		r, err := openFile(f)
 		if err != nil {
-			n.refuse(f, "", err)
+			n.refuse(f, llmemory.Added{Err: err})
 			n.far.total -= float64(f.size)
 			continue
 		}
@@ -299,6 +315,9 @@ func (n *addition) run(ctx context.Context, files []file, stdin bool) error {
 		}
 		if n.opts.key != "" {
 			d.Key = n.opts.key
+		}
+		if failed[f.absolute] {
+			d.Reread = llmemory.RereadAll
 		}
 		if f.describe != nil {
 			f.describe(&d)
@@ -315,7 +334,7 @@ func (n *addition) run(ctx context.Context, files []file, stdin bool) error {
 	standard := &file{path: "-", absolute: "-", source: "-", named: true}
 	if err != nil {
 		if ctx.Err() == nil {
-			n.refuse(standard, "", err)
+			n.refuse(standard, llmemory.Added{Err: err})
 		}
 		return ctx.Err()
 	}
@@ -325,6 +344,30 @@ func (n *addition) run(ctx context.Context, files []file, stdin bool) error {
 		return err
 	}
 	return n.flush(ctx)
+}
+
+// failedWithin returns, if what failed is to be read again, the paths of all that something failed within: where such a file has not
+// changed, nothing else would look into it.
+func (n *addition) failedWithin(ctx context.Context) (map[string]bool, error) {
+	if n.template.Reread == llmemory.RereadNone {
+		return nil, nil
+	}
+	runs, err := n.owner.Runs(ctx, &llmemory.RunsOptions{Limit: 1000})
+	if err != nil {
+		return nil, err
+	}
+	within := map[string]bool{}
+	for i := range runs {
+		err := eachRunFile(ctx, n.owner, runs[i].ID, withoutDocument, func(f *llmemory.RunFile) {
+			for at := strings.LastIndexByte(f.Path, '/'); at > 0; at = strings.LastIndexByte(f.Path[:at], '/') {
+				within[f.Path[:at]] = true
+			}
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return within, nil
 }
 
 // skipError is why a file of a folder is left out.
@@ -430,7 +473,7 @@ func (n *addition) flush(ctx context.Context) error {
 			n.enter(f, &r, llmemory.Failed, reasonOf(r.Err), r.Err)
 			n.line(f.path, r.DocumentID, llmemory.Failed, reasonOf(r.Err), r.Err)
 		case r.Err != nil:
-			n.refuse(f, r.DocumentID, r.Err)
+			n.refuse(f, r)
 		case r.DocumentID == "": // a container: its parts have been told of
 			n.warn(f.path, &r)
 			n.outcomes[f.absolute] = llmemory.Updated
@@ -474,7 +517,7 @@ func (n *addition) parts(ctx context.Context, f *file, r *llmemory.Added) {
 		switch {
 		case p.Status == "", p.Err != nil && ctx.Err() != nil:
 		case p.Err != nil:
-			n.refuse(&part, p.DocumentID, p.Err)
+			n.refuse(&part, *p)
 		case p.DocumentID == "":
 			n.warn(part.path, p)
 			n.outcomes[part.absolute] = llmemory.Updated
@@ -487,7 +530,8 @@ func (n *addition) parts(ctx context.Context, f *file, r *llmemory.Added) {
 // enter notes an outcome for the ledger, and tells whether it is to be told.
 func (n *addition) enter(f *file, r *llmemory.Added, status llmemory.Status, reason string, err error) bool {
 	n.outcomes[f.absolute] = status
-	entry := llmemory.RunFile{Source: f.source, Path: f.absolute, DocumentID: r.DocumentID, Outcome: status, Reason: reason, Chunks: r.Chunks}
+	entry := llmemory.RunFile{Source: f.source, Path: f.absolute, DocumentID: r.DocumentID, Outcome: status, Reason: reason, Chunks: r.Chunks,
+		SourceHash: r.SourceHash}
 	if err != nil {
 		entry.Message = err.Error()
 	} else {
@@ -733,14 +777,15 @@ func (n *addition) warn(path string, r *llmemory.Added) {
 }
 
 // refuse tells of a file that was not added. In a folder, and within other files, what is nothing to read is skipped.
-func (n *addition) refuse(f *file, id string, err error) {
+func (n *addition) refuse(f *file, r llmemory.Added) {
+	err := r.Err
 	reason := reasonOf(err)
 	var skip *skipError
 	if bad := (*llmemory.ContentError)(nil); errors.As(err, &bad) {
 		err = bad.Err // what is wrong with the content, of which there is no doubt
 	}
 	if errors.As(err, &skip) || !f.named && (reason == string(llmemory.Unsupported) || reason == string(llmemory.NoText)) {
-		n.skip(f, reason, err.Error())
+		n.skip(f, r.SourceHash, reason, err.Error())
 		return
 	}
 	n.done[llmemory.Failed]++
@@ -748,12 +793,12 @@ func (n *addition) refuse(f *file, id string, err error) {
 	if errors.As(err, &at) {
 		err = at.Err // the path is told already
 	}
-	if !n.enter(f, &llmemory.Added{DocumentID: id}, llmemory.Failed, reason, err) {
+	if !n.enter(f, &r, llmemory.Failed, reason, err) {
 		return
 	}
 	n.progress.clear()
 	n.note("%s: %v", shown(f.path), err)
-	n.line(f.path, id, llmemory.Failed, reason, err)
+	n.line(f.path, r.DocumentID, llmemory.Failed, reason, err)
 }
 
 // line prints the JSON line of a document that was not added.
@@ -764,10 +809,10 @@ func (n *addition) line(path, id string, status llmemory.Status, reason string, 
 	}
 }
 
-func (n *addition) skip(f *file, reason, why string) {
+func (n *addition) skip(f *file, sourceHash []byte, reason, why string) {
 	path := f.path
 	n.skipped++
-	if !n.enter(f, &llmemory.Added{}, llmemory.Skipped, reason, errors.New(why)) {
+	if !n.enter(f, &llmemory.Added{SourceHash: sourceHash}, llmemory.Skipped, reason, errors.New(why)) {
 		return
 	}
 	n.progress.clear()

@@ -116,7 +116,7 @@ type archive struct {
 }
 
 func (a *app) archiveIndex(ctx context.Context, _ []string) error {
-	template := llmemory.Document{IfExists: llmemory.Update, Embed: llmemory.Embed(a.opts.embed)}
+	template := llmemory.Document{IfExists: llmemory.Update, Embed: llmemory.Embed(a.opts.embed), Reread: a.opts.reread()}
 	if err := checkEmbed(template.Embed); err != nil {
 		return err
 	}
@@ -433,7 +433,7 @@ func (x *archive) index(ctx context.Context, memory *llmemory.Memory, e entity) 
 	n.log = n.owner.LogRun("archive", []string{e.absolute})
 	for i := range e.skipped {
 		s := &e.skipped[i]
-		n.skip(&s.file, s.reason, s.why)
+		n.skip(&s.file, nil, s.reason, s.why)
 	}
 	err := n.run(ctx, e.files, false)
 	if end := n.end(ctx, err == nil); err == nil {

@@ -108,37 +108,51 @@ func (a *app) runs(ctx context.Context, args []string) error {
 	return t.Flush()
 }
 
+// withoutDocument are the outcomes of what there is no document of.
+var withoutDocument = []llmemory.Status{llmemory.Failed, llmemory.Skipped}
+
+// eachRunFile calls f with the files of a run that have one of the outcomes, nil for all.
+func eachRunFile(ctx context.Context, owner *llmemory.Owner, run int64, outcomes []llmemory.Status, f func(*llmemory.RunFile)) error {
+	options := llmemory.RunFilesOptions{Outcomes: outcomes, Limit: 1000}
+	for {
+		page, err := owner.RunFiles(ctx, run, &options)
+		if err != nil {
+			return err
+		}
+		for i := range page {
+			f(&page[i])
+			options.After = page[i].Number
+		}
+		if len(page) < options.Limit {
+			return nil
+		}
+	}
+}
+
 // runFiles prints the files of a run page by page.
 func (a *app) runFiles(ctx context.Context, owner *llmemory.Owner, id int64) error {
 	run, err := owner.Run(ctx, id)
 	if err != nil {
 		return err
 	}
-	options := llmemory.RunFilesOptions{Limit: 1000}
+	var outcomes []llmemory.Status
 	if a.opts.failedOnly {
-		options.Outcomes = []llmemory.Status{llmemory.Failed, llmemory.Skipped}
+		outcomes = withoutDocument
 	}
 	files := []runFileJSON{}
-	for {
-		page, err := owner.RunFiles(ctx, id, &options)
-		if err != nil {
-			return err
+	err = eachRunFile(ctx, owner, id, outcomes, func(f *llmemory.RunFile) {
+		if a.opts.json {
+			files = append(files, runFileJSON{f.Number, f.Path, f.Source, f.DocumentID, f.Outcome, f.Reason, f.Message, f.Chunks})
+			return
 		}
-		for _, f := range page {
-			options.After = f.Number
-			if a.opts.json {
-				files = append(files, runFileJSON{f.Number, f.Path, f.Source, f.DocumentID, f.Outcome, f.Reason, f.Message, f.Chunks})
-				continue
-			}
-			a.printf("%-9s  %s", f.Outcome, shown(f.Path))
-			if f.Reason != "" {
-				a.printf("  %s: %s", f.Reason, plain(f.Message))
-			}
-			a.printf("\n")
+		a.printf("%-9s  %s", f.Outcome, shown(f.Path))
+		if f.Reason != "" {
+			a.printf("  %s: %s", f.Reason, plain(f.Message))
 		}
-		if len(page) < options.Limit {
-			break
-		}
+		a.printf("\n")
+	})
+	if err != nil {
+		return err
 	}
 	if a.opts.json {
 		return a.printJSON(struct {

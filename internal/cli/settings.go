@@ -34,11 +34,11 @@ type options struct {
 	byOrigin                  bool
 	chunking                  bool
 
-	embedder, baseURL, embed, profile string
-	dimensions, candidates            int
-	fusion, textWeight                string
-	watch, force                      bool
-	prune, dryRun, follow, failedOnly bool
+	embedder, baseURL, embed, profile              string
+	dimensions, candidates                         int
+	fusion, textWeight                             string
+	watch, force                                   bool
+	prune, dryRun, follow, failedOnly, retryFailed bool
 
 	archivePath, entity string
 	sources             []string
@@ -139,6 +139,8 @@ var settings = []setting{
 
 	{key: "prune", commands: []string{"add"}, usage: "delete documents that came from a named folder and whose file has gone",
 		target: func(o *options) any { return &o.prune }},
+	{key: "retry-failed", commands: []string{"add", "archive index"}, usage: "read again what failed and has not changed since",
+		target: func(o *options) any { return &o.retryFailed }},
 	{key: "dry-run", commands: []string{"add", "archive index"}, usage: "store nothing, tell what would be done",
 		target: func(o *options) any { return &o.dryRun }},
 	{key: "archive-path", arg: "DIR", commands: []string{"archive index"}, usage: "archive to index (default: the folder Archive in the user's home)",

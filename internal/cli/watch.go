@@ -262,7 +262,7 @@ func (w *watching) pass(ctx context.Context, due map[string]bool, first bool) er
 	}
 	for i := range g.skipped {
 		s := &g.skipped[i]
-		n.skip(&s.file, s.reason, s.why)
+		n.skip(&s.file, nil, s.reason, s.why)
 	}
 	w.onEmbedded = n.embedded
 	n.far.embeds = w.model != nil && w.template.Embed == llmemory.EmbedNow
@@ -290,6 +290,7 @@ func (w *watching) pass(ctx context.Context, due map[string]bool, first bool) er
 	if err != nil {
 		return err
 	}
+	w.template.Reread = llmemory.RereadNone
 	if first { // files that failed do not end it
 		if err := n.conclude(nil); err != nil && !errors.Is(err, errPartly) && !errors.Is(err, errReported) {
 			return err

@@ -313,7 +313,7 @@ func calls(db *pgdbm.DB) []call {
 			found, err := ws.SourceFiles(ctx, "ann", "/a")
 			return counts("files", len(found), 1, err)
 		}},
-		{"Owner.Runs, Store.Runs, Store.RunFiles, Store.SourceFiles, Store.ForgetRuns", func(ctx context.Context) error {
+		{"Owner.Runs, Store.Runs, Store.RunFiles, Store.SourceFiles, Store.Failures, Store.ForgetRuns", func(ctx context.Context) error {
 			if _, err := ws.Runs(ctx, nil); err != nil {
 				return err
 			}
@@ -324,6 +324,9 @@ func calls(db *pgdbm.DB) []call {
 				return err
 			}
 			if _, err := store.SourceFiles(ctx, llmemory.SourceFilesParams{Owner: "o", OriginID: "default", Source: "/a", Limit: 10}); err != nil {
+				return err
+			}
+			if _, err := store.Failures(ctx, llmemory.FailuresParams{Owner: "o", SourceHashes: [][]byte{{1}}}); err != nil {
 				return err
 			}
 			n, err := store.ForgetRuns(ctx, llmemory.ForgetRunsParams{Owner: "o"})

@@ -24,13 +24,15 @@ func (s *Store) PutRun(ctx context.Context, p llmemory.PutRunParams) (int64, err
 		places, paths, documents    = make([]string, n), make([]string, n), make([]string, n)
 		outcomes, reasons, messages = make([]string, n), make([]string, n), make([]string, n)
 		chunks                      = make([]int32, n)
+		hashes                      = make([][]byte, n)
 	)
 	for i, f := range p.Files {
 		numbers[i], places[i], paths[i], documents[i] = f.Number, f.Source, f.Path, f.DocumentID
 		outcomes[i], reasons[i], messages[i], chunks[i] = string(f.Outcome), f.Reason, f.Message, int32(f.Chunks)
+		hashes[i] = notNull(f.SourceHash)
 	}
 	args := []any{p.Owner, r.OriginID, string(sources), string(r.State), r.StartedAt, r.Created, r.Updated, r.Unchanged, r.Failed, r.Skipped,
-		r.Removed, r.Embedded, notNull(r.Fingerprint), numbers, places, paths, documents, outcomes, reasons, messages, chunks}
+		r.Removed, r.Embedded, notNull(r.Fingerprint), numbers, places, paths, documents, outcomes, reasons, messages, chunks, hashes}
 	name := "begin_run"
 	if r.ID != 0 {
 		name, args = "put_run", append(args, r.ID)
@@ -99,6 +101,7 @@ func scanRunFile(rows pgx.Rows, f *llmemory.RunFile) error {
 	row := readRow(rows)
 	f.Number, f.Source, f.Path, f.DocumentID = row.int(), row.text(), row.text(), row.text()
 	f.Outcome, f.Reason, f.Message, f.Chunks = llmemory.Status(row.text()), row.text(), row.text(), int(row.int())
+	f.SourceHash = row.some()
 	return row.end()
 }
 
@@ -112,6 +115,16 @@ func (s *Store) SourceFiles(ctx context.Context, p llmemory.SourceFilesParams) (
 	err := s.read(ctx, p.Owner, func(b *pgdbm.Batch) {
 		out = nil
 		b.Queue(s.sql.Get("source_files"), p.Owner, p.OriginID, p.Source, after, int64(p.Limit)).Rows(collect(&out, scanRunFile))
+	})
+	return out, err
+}
+
+// Failures implements [llmemory.Store].
+func (s *Store) Failures(ctx context.Context, p llmemory.FailuresParams) ([]llmemory.RunFile, error) {
+	var out []llmemory.RunFile
+	err := s.read(ctx, p.Owner, func(b *pgdbm.Batch) {
+		out = nil
+		b.Queue(s.sql.Get("failures"), p.Owner, p.SourceHashes).Rows(collect(&out, scanRunFile))
 	})
 	return out, err
 }

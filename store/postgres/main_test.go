@@ -90,9 +90,9 @@ func catalogue(t testing.TB, conn *pgx.Conn) []string {
 }
 
 // ourRecords are the migrations of a store as recorded lists them, and files is how many there are.
-var ourRecords = []string{"aword_memory 1 documents", "aword_memory 2 sources"}
+var ourRecords = []string{"aword_memory 1 documents", "aword_memory 2 sources", "aword_memory 3 failures"}
 
-const files = 2
+const files = 3
 
 // migrated is how many of a store's migrations are applied in a schema.
 func migrated(t testing.TB, conn *pgx.Conn, schema string) int {

@@ -47,7 +47,7 @@ func TestUpgrade(t *testing.T) {
 	must(t, err)
 	down, err := m.Down(ctx, 1)
 	must(t, err)
-	if len(down) != 1 {
+	if len(down) != 2 {
 		t.Fatalf("undone: %v", down)
 	}
 	if diff := cmp.Diff(want, read()); diff != "" {

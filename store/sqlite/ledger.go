@@ -37,7 +37,7 @@ func (s *Store) PutRun(ctx context.Context, p llmemory.PutRunParams) (int64, err
 		}
 		for _, f := range p.Files {
 			err := c.exec(s.sql.Get("put_run_file"), p.Owner, id, f.Number, f.Source, f.Path, uuid(f.DocumentID), string(f.Outcome), f.Reason,
-				f.Message, f.Chunks)
+				f.Message, f.Chunks, notNull(f.SourceHash))
 			if err != nil {
 				return err
 			}
@@ -87,6 +87,7 @@ func (s *Store) RunFiles(ctx context.Context, p llmemory.RunFilesParams) ([]llme
 func scanRunFile(r row, f *llmemory.RunFile) error {
 	f.Number, f.Source, f.Path, f.DocumentID = r.ColumnInt64(0), r.ColumnText(1), r.ColumnText(2), uuidText(r, 3)
 	f.Outcome, f.Reason, f.Message, f.Chunks = llmemory.Status(r.ColumnText(4)), r.ColumnText(5), r.ColumnText(6), r.ColumnInt(7)
+	f.SourceHash = some(r, 8)
 	return nil
 }
 
@@ -95,6 +96,20 @@ func (s *Store) SourceFiles(ctx context.Context, p llmemory.SourceFilesParams) (
 	var out []llmemory.RunFile
 	err := s.read(ctx, func(c *conn) error {
 		return c.query(s.sql.Get("source_files"), collect(&out, scanRunFile), p.Owner, p.OriginID, p.Source, notNull(uuid(p.After)), p.Limit)
+	})
+	return out, err
+}
+
+// Failures implements [llmemory.Store].
+func (s *Store) Failures(ctx context.Context, p llmemory.FailuresParams) ([]llmemory.RunFile, error) {
+	var out []llmemory.RunFile
+	err := s.read(ctx, func(c *conn) error {
+		for _, hash := range p.SourceHashes {
+			if err := c.query(s.sql.Get("failures"), collect(&out, scanRunFile), p.Owner, notNull(hash)); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	return out, err
 }

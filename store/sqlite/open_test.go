@@ -341,7 +341,7 @@ func readAll(ctx context.Context, path string) (_ string, err error) {
 func migrations(tb testing.TB, more map[string]string) fs.FS {
 	tb.Helper()
 	files := fstest.MapFS{}
-	for _, name := range []string{"001_documents.sql", "001_documents.down.sql", "002_sources.sql", "002_sources.down.sql"} {
+	for _, name := range []string{"001_documents.sql", "001_documents.down.sql", "002_sources.sql", "002_sources.down.sql", "003_failures.sql", "003_failures.down.sql"} {
 		raw, err := os.ReadFile(filepath.Join("migrations", name))
 		must(tb, err)
 		files[name] = &fstest.MapFile{Data: raw}
@@ -358,14 +358,14 @@ func TestMigrations(t *testing.T) {
 	ctx, path := t.Context(), newPath(t)
 	fill(t, path, 4)
 	want := everything(t, path)
-	next := migrations(t, map[string]string{"003_notes.sql": "CREATE TABLE {{tables.notes}} (owner_id TEXT PRIMARY KEY, note TEXT);\nINSERT INTO notes VALUES ('o', 'n');"})
-	broken := migrations(t, map[string]string{"003_notes.sql": "CREATE TABLE {{tables.notes}} (owner_id TEXT);\nINSERT INTO\n  notes VALUE (1);"})
+	next := migrations(t, map[string]string{"004_notes.sql": "CREATE TABLE {{tables.notes}} (owner_id TEXT PRIMARY KEY, note TEXT);\nINSERT INTO notes VALUES ('o', 'n');"})
+	broken := migrations(t, map[string]string{"004_notes.sql": "CREATE TABLE {{tables.notes}} (owner_id TEXT);\nINSERT INTO\n  notes VALUE (1);"})
 
 	if _, err := sqlite.OpenWith(ctx, path, &sqlite.Options{RequireMigrated: true}, next); !errors.Is(err, migrate.ErrPending) {
 		t.Errorf("pending where it must not be: %v", err)
 	}
 	var place *migrate.Error
-	if _, err := sqlite.OpenWith(ctx, path, nil, broken); !errors.As(err, &place) || place.File != "003_notes.sql" || place.Line != 3 {
+	if _, err := sqlite.OpenWith(ctx, path, nil, broken); !errors.As(err, &place) || place.File != "004_notes.sql" || place.Line != 3 {
 		t.Errorf("a broken file: %v, want its name and line 3", err)
 	}
 	if got := everything(t, path); got != want {
@@ -460,7 +460,7 @@ func TestUpgrade(t *testing.T) {
 	must(t, err)
 	down, err := m.Down(ctx, 1)
 	must(t, errors.Join(err, m.Close()))
-	if len(down) != 1 {
+	if len(down) != 2 {
 		t.Fatalf("undone: %v", down)
 	}
 	if got := everything(t, path); got != want {

@@ -18,6 +18,7 @@ func (s *suite) ledgerCases() []testCase {
 		{name: "Pages", run: s.testRunPages},
 		{name: "Owners", run: s.testRunOwners},
 		{name: "SourceFiles", run: s.testSourceFiles},
+		{name: "Failures", run: s.testFailures},
 		{name: "Log", run: s.testRunLog},
 		{name: "Within", run: s.testRunWithin},
 		{name: "Kept", run: s.testRunsKept},
@@ -42,7 +43,8 @@ func (s *suite) testRuns(t *testing.T) {
 		StartedAt: time.Date(2024, 5, 6, 7, 8, 9, 123456000, time.UTC), Created: 1, Failed: 1}
 	files := []llmemory.RunFile{
 		{Number: 1, Source: "/a", Path: "/a/x", DocumentID: fileID("x"), Outcome: llmemory.Created, Chunks: 3},
-		{Number: 2, Source: "/a", Path: "/a/y", Outcome: llmemory.Failed, Reason: "damaged", Message: "it's cut\nshort"},
+		{Number: 2, Source: "/a", Path: "/a/y", Outcome: llmemory.Failed, Reason: "damaged", Message: "it's cut\nshort",
+			SourceHash: []byte{0, 255}},
 	}
 	run.ID = put(run, files...)
 	if run.ID != 1 {
@@ -244,6 +246,36 @@ func (s *suite) testRunLog(t *testing.T) {
 	}
 	if _, err := o.Run(ctx, 99); !errors.Is(err, llmemory.ErrNotFound) {
 		t.Errorf("no such run: %v", err)
+	}
+}
+
+// testFailures asks what is known of sources by their hashes.
+func (s *suite) testFailures(t *testing.T) {
+	owner, ctx := t.Name(), t.Context()
+	bad := llmemory.RunFile{Number: 1, Source: "/a", Path: "/a/bad", Outcome: llmemory.Failed, Reason: "damaged", Message: "cut", SourceHash: []byte("bad")}
+	odd := llmemory.RunFile{Number: 2, Source: "/a", Path: "/a/odd", Outcome: llmemory.Skipped, Reason: "unsupported", Message: "?", SourceHash: []byte{0}}
+	good := llmemory.RunFile{Number: 3, Source: "/a", Path: "/a/good", DocumentID: fileID("good"), Outcome: llmemory.Created}
+	for range 2 { // runs that say the same
+		must(s.shared.PutRun(ctx, llmemory.PutRunParams{Owner: owner, Run: llmemory.Run{StartedAt: time.Unix(1, 0)}, Files: []llmemory.RunFile{bad, odd, good}}))(t)
+	}
+	known := func(owner string, hashes ...[]byte) map[string]llmemory.RunFile {
+		t.Helper()
+		out := map[string]llmemory.RunFile{}
+		for _, f := range must(s.shared.Failures(ctx, llmemory.FailuresParams{Owner: owner, SourceHashes: hashes}))(t) {
+			out[string(f.SourceHash)] = f
+		}
+		return out
+	}
+	want := map[string]llmemory.RunFile{"bad": bad, "\x00": odd}
+	if diff := cmp.Diff(want, known(owner, []byte("bad"), []byte{0}, []byte("unknown"), nil)); diff != "" {
+		t.Errorf("failures (-want +got):\n%s", diff)
+	}
+	if got := known(owner+" 2", []byte("bad")); len(got) != 0 {
+		t.Errorf("of another owner: %+v", got)
+	}
+	must(s.shared.ForgetRuns(ctx, llmemory.ForgetRunsParams{Owner: owner}))(t)
+	if got := known(owner, []byte("bad")); len(got) != 0 {
+		t.Errorf("of runs that are forgotten: %+v", got)
 	}
 }
 

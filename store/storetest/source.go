@@ -2,11 +2,12 @@ package storetest
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"github.com/llmemory/llmemory/extract"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/llmemory/llmemory"
 	"github.com/llmemory/llmemory/chunk"
+	"github.com/llmemory/llmemory/extract"
 )
 
 func (s *suite) sourceCases() []testCase {
@@ -33,7 +35,9 @@ func (s *suite) sourceCases() []testCase {
 		{name: "Unread", run: s.testUnread},
 		{name: "Parts", run: s.testParts},
 		{name: "Attachments", run: s.testAttachments},
+		{name: "AttachmentsAgain", run: s.testAttachmentsAgain},
 		{name: "Reasons", run: s.testReasons},
+		{name: "KnownFailures", run: s.testKnownFailures},
 		{name: "Twice", run: s.testSourceTwice},
 		{name: "ManyContainers", run: s.testManyContainers},
 	}
@@ -241,11 +245,12 @@ func (s *suite) testOverlap(t *testing.T) {
 }
 
 // boxes is an extractor of a format for tests. A source that begins with "box" is a container whose other lines are parts, "NAME=TEXT"
-// each; one that begins with "mail" is a document of that line with such parts; "fail REASON" fails. Anything else is text. In a part
+// each; one that begins with "mail" is a document of that line with such parts; "fail REASON" fails, "fail later" as long as it has to. Anything else is text. In a part
 // "|" stands for the end of a line.
 type boxes struct {
 	signature string
 	calls     atomic.Int64
+	later     error // that "fail later" fails with; nil if it does no more
 }
 
 func (b *boxes) Signature() string { return b.signature }
@@ -262,7 +267,10 @@ func (b *boxes) Extract(ctx context.Context, in extract.Input) (extract.Text, er
 	if err != nil && err != io.EOF {
 		return extract.Text{}, err
 	}
-	if reason, ok := strings.CutPrefix(head, "fail "); ok {
+	if reason, ok := strings.CutPrefix(head, "fail "); ok && (reason != "later" || b.later != nil) {
+		if reason == "later" {
+			return extract.Text{}, b.later
+		}
 		return extract.Text{}, fmt.Errorf("test: %w", reasons[llmemory.Reason(strings.TrimSpace(reason))])
 	}
 	out := extract.Text{Content: head, Type: "text", Format: "test", Title: "found title", Language: "EN"}
@@ -461,6 +469,138 @@ func (s *suite) testReasons(t *testing.T) {
 	if page := must(o.List(t.Context(), nil))(t); page.Total != 0 {
 		t.Errorf("%d documents are stored", page.Total)
 	}
+}
+
+// testKnownFailures adds sources again that failed: once their outcomes are in the ledger, those that will not do better are not read.
+func (s *suite) testKnownFailures(t *testing.T) {
+	b := &boxes{signature: "1"}
+	o := s.boxed(t, b)
+	var docs []llmemory.Document
+	for _, reason := range slices.Sorted(maps.Keys(reasons)) {
+		docs = append(docs, llmemory.Document{Key: string(reason), Source: strings.NewReader("fail " + string(reason))})
+	}
+	docs = append(docs, llmemory.Document{Key: "box", Source: strings.NewReader("box\nx=good\na=fail damaged\nb=fail too_large")},
+		llmemory.Document{Key: "all bad", Source: strings.NewReader("box\nx=fail no_text")},
+		llmemory.Document{Key: "good", Source: strings.NewReader("text")})
+	add := func(o *llmemory.Owner, ahead func(context.Context, []llmemory.Document) ([]llmemory.Added, error)) []llmemory.Added {
+		t.Helper()
+		for _, d := range docs {
+			d.Source.(io.Seeker).Seek(0, io.SeekStart) //nolint:errcheck // of a string
+		}
+		return must(ahead(t.Context(), docs))(t)
+	}
+	read := func(calls int64) int64 { return b.calls.Swap(0) - calls }
+	first := add(o, o.AddMany)
+	if n := read(0); n != 13 {
+		t.Errorf("%d sources were read at first, want 13", n)
+	}
+	log := func(results []llmemory.Added) {
+		l := o.LogRun("", []string{"/a"})
+		var note func(path string, r *llmemory.Added)
+		note = func(path string, r *llmemory.Added) {
+			f := llmemory.RunFile{Source: "/a", Path: path + r.Key, DocumentID: r.DocumentID, Outcome: r.Status, SourceHash: r.SourceHash}
+			if bad := (*llmemory.ContentError)(nil); errors.As(r.Err, &bad) {
+				f.Reason, f.Message = string(bad.Reason), bad.Err.Error()
+			}
+			l.Note(f, 0)
+			for i := range r.Parts {
+				note(f.Path+"/", &r.Parts[i])
+			}
+		}
+		for i := range results {
+			note("/a/", &results[i])
+		}
+		must(l.End(t.Context(), true))(t)
+	}
+	again := add(o, o.AddMany)
+	if n := read(0); n != 11 { // all but those two that are stored: nothing is in the ledger yet
+		t.Errorf("%d sources were read again, want 11", n)
+	}
+	log(again)
+	for why, ahead := range map[string]func(context.Context, []llmemory.Document) ([]llmemory.Added, error){"added": o.AddMany, "previewed": o.Preview} {
+		known := add(o, ahead)
+		if diff := cmp.Diff(outcomes(first)[:6], outcomes(known)[:6]); diff != "" {
+			t.Errorf("%s: what is known (-want +got):\n%s", why, diff)
+		}
+		for i := range known {
+			if len(known[i].Parts) != len(again[i].Parts) || !bytes.Equal(known[i].SourceHash, again[i].SourceHash) {
+				t.Errorf("%s: %s: %+v, want %+v", why, known[i].Key, known[i], again[i])
+			}
+			var was, is *llmemory.ContentError
+			if errors.As(first[i].Err, &was) && (!errors.As(known[i].Err, &is) || is.Err.Error() != was.Err.Error() || !errors.Is(is, reasons[is.Reason])) {
+				t.Errorf("%s: %s: %v, want %v", why, known[i].Key, known[i].Err, first[i].Err)
+			}
+		}
+		// The timeout, both containers, and the part that may be small enough elsewhere.
+		if n := read(0); n != 4 {
+			t.Errorf("%s: %d sources were read when all is in the ledger, want 4", why, n)
+		}
+	}
+	for i := range docs {
+		docs[i].Reread = llmemory.RereadFailed
+	}
+	add(o, o.AddMany)
+	if n := read(0); n != 11 {
+		t.Errorf("%d sources were read on demand, want 11", n)
+	}
+	for i := range docs {
+		docs[i].Reread = llmemory.RereadAll
+	}
+	if r := add(o, o.AddMany); r[8].Status != llmemory.Unchanged {
+		t.Errorf("read for nothing: %+v", r[8])
+	}
+	if n := read(0); n != 13 {
+		t.Errorf("%d sources were read on demand, want all 13", n)
+	}
+	for why, d := range map[string]llmemory.Document{
+		"other bytes": {Key: "damaged", Source: strings.NewReader("fail damaged ")},
+		"other type":  {Key: "damaged", Source: strings.NewReader("fail damaged"), Type: llmemory.Report},
+		"no such way": {Key: "damaged", Source: strings.NewReader("fail damaged"), Reread: "always"},
+	} {
+		_, err := o.Add(t.Context(), d)
+		if n, want := read(0), int64(1); !errors.Is(err, llmemory.ErrInvalid) || n != want && d.Reread == "" {
+			t.Errorf("%s: %v, %d read", why, err, n)
+		}
+	}
+	b2 := &boxes{signature: "2"}
+	if _, err := s.boxed(t, b2).Add(t.Context(), llmemory.Document{Key: "damaged", Source: strings.NewReader("fail damaged")}); err == nil || b2.calls.Load() != 1 {
+		t.Errorf("read in another way: %v, %d read", err, b2.calls.Load())
+	}
+}
+
+// testAttachmentsAgain adds a document again whose attachment failed for a reason that may have gone: it is read again until it has not.
+func (s *suite) testAttachmentsAgain(t *testing.T) {
+	b := &boxes{signature: "1"}
+	o := s.boxed(t, b)
+	add := func(times int64) llmemory.Added {
+		t.Helper()
+		b.calls.Store(0)
+		r := must(o.Add(t.Context(), llmemory.Document{Name: "m.eml", Source: strings.NewReader(
+			"mail of mail\ninner.eml=mail with attachments|flaky=fail later|bad=fail damaged")}))(t)
+		if n := b.calls.Load(); n != times {
+			t.Errorf("%d sources were read, want %d: %+v", n, times, r)
+		}
+		return r
+	}
+	b.later = errors.New("no parser can be started")
+	if r := add(4); r.Status != llmemory.Created {
+		t.Errorf("new: %+v", r)
+	}
+	version := must(o.List(t.Context(), nil))(t)
+	if r := add(4); r.Status != llmemory.Unchanged || r.Parts[0].Status != llmemory.Unchanged || len(r.Parts[0].Parts) != 2 {
+		t.Errorf("while it fails: %+v", r)
+	}
+	if diff := cmp.Diff(version, must(o.List(t.Context(), nil))(t)); diff != "" {
+		t.Errorf("while it fails something is written (-want +got):\n%s", diff)
+	}
+	b.later = nil
+	if r := add(4); r.Parts[0].Parts[0].Status != llmemory.Created {
+		t.Errorf("when it has gone: %+v", r)
+	}
+	if r := add(0); r.Status != llmemory.Unchanged {
+		t.Errorf("after that: %+v", r)
+	}
+	s.check(t, s.shared, o.ID())
 }
 
 type errorReader struct{ err error }

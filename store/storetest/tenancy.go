@@ -194,6 +194,10 @@ func probes() map[string]func(t *testing.T, x *tenants) (any, error) {
 			x.run(t)
 			return x.store.SourceFiles(t.Context(), llmemory.SourceFilesParams{Owner: x.stranger, OriginID: "o", Source: "/s", Limit: 10})
 		},
+		"Store.Failures": func(t *testing.T, x *tenants) (any, error) {
+			x.run(t)
+			return x.store.Failures(t.Context(), llmemory.FailuresParams{Owner: x.stranger, SourceHashes: [][]byte{[]byte("failed")}})
+		},
 		"Store.ForgetRuns": func(t *testing.T, x *tenants) (any, error) {
 			n, err := x.store.ForgetRuns(t.Context(), llmemory.ForgetRunsParams{Owner: x.stranger, Runs: []int64{x.run(t)}})
 			if n > 0 {
@@ -467,5 +471,8 @@ func (s *suite) testCanary(t *testing.T) {
 func (x *tenants) run(t *testing.T) int64 {
 	t.Helper()
 	return must(x.store.PutRun(t.Context(), llmemory.PutRunParams{Owner: x.owner, Run: llmemory.Run{OriginID: "o", StartedAt: time.Unix(1, 0)},
-		Files: []llmemory.RunFile{{Number: 1, Source: "/s", Path: "/s/secret", DocumentID: x.document.ID, Outcome: llmemory.Created}}}))(t)
+		Files: []llmemory.RunFile{
+			{Number: 1, Source: "/s", Path: "/s/secret", DocumentID: x.document.ID, Outcome: llmemory.Created},
+			{Number: 2, Source: "/s", Path: "/s/bad", Outcome: llmemory.Failed, Reason: "damaged", SourceHash: []byte("failed")},
+		}}))(t)
 }

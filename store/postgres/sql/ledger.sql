@@ -9,11 +9,11 @@ WITH run AS (
            $6, $7, $8, $9, $10, $11, $12, $13
     RETURNING run_id
 ), files AS (
-    INSERT INTO {{tables.ingest_files}} (owner_id, run_id, number, source, path, document_id, outcome, reason, message, chunks)
-    SELECT $1, run.run_id, v.number, v.source, v.path, nullif(v.document, '')::uuid, v.outcome, v.reason, v.message, v.chunks
+    INSERT INTO {{tables.ingest_files}} (owner_id, run_id, number, source, path, document_id, outcome, reason, message, chunks, source_hash)
+    SELECT $1, run.run_id, v.number, v.source, v.path, nullif(v.document, '')::uuid, v.outcome, v.reason, v.message, v.chunks, v.source_hash
     FROM run
-    CROSS JOIN unnest($14::bigint[], $15::text[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::integer[])
-        AS v (number, source, path, document, outcome, reason, message, chunks)
+    CROSS JOIN unnest($14::bigint[], $15::text[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::integer[], $22::bytea[])
+        AS v (number, source, path, document, outcome, reason, message, chunks, source_hash)
 )
 SELECT run_id FROM run;
 
@@ -22,14 +22,14 @@ SELECT run_id FROM run;
 WITH run AS (
     UPDATE {{tables.ingest_runs}} SET id_at_origin = $2, sources = $3::jsonb, state = $4, started_at = $5, updated_at = now(), created = $6,
         updated = $7, unchanged = $8, failed = $9, skipped = $10, removed = $11, embedded = $12, fingerprint = $13
-    WHERE owner_id = $1 AND run_id = $22
+    WHERE owner_id = $1 AND run_id = $23
     RETURNING run_id
 ), files AS (
-    INSERT INTO {{tables.ingest_files}} (owner_id, run_id, number, source, path, document_id, outcome, reason, message, chunks)
-    SELECT $1, run.run_id, v.number, v.source, v.path, nullif(v.document, '')::uuid, v.outcome, v.reason, v.message, v.chunks
+    INSERT INTO {{tables.ingest_files}} (owner_id, run_id, number, source, path, document_id, outcome, reason, message, chunks, source_hash)
+    SELECT $1, run.run_id, v.number, v.source, v.path, nullif(v.document, '')::uuid, v.outcome, v.reason, v.message, v.chunks, v.source_hash
     FROM run
-    CROSS JOIN unnest($14::bigint[], $15::text[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::integer[])
-        AS v (number, source, path, document, outcome, reason, message, chunks)
+    CROSS JOIN unnest($14::bigint[], $15::text[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::integer[], $22::bytea[])
+        AS v (number, source, path, document, outcome, reason, message, chunks, source_hash)
     ON CONFLICT (owner_id, run_id, number) DO NOTHING
 )
 SELECT run_id FROM run;
@@ -42,14 +42,14 @@ ORDER BY run_id DESC
 LIMIT $4;
 
 -- name: run_files
-SELECT number, source, path, coalesce(document_id::text, ''), outcome, reason, message, chunks
+SELECT number, source, path, coalesce(document_id::text, ''), outcome, reason, message, chunks, source_hash
 FROM {{tables.ingest_files}}
 WHERE owner_id = $1 AND run_id = $2 AND number > $3 AND ($4::text[] IS NULL OR outcome = ANY ($4::text[]))
 ORDER BY number
 LIMIT $5;
 
 -- name: source_files
-SELECT number, source, path, document_id::text, outcome, reason, message, chunks
+SELECT number, source, path, document_id::text, outcome, reason, message, chunks, source_hash
 FROM (
     SELECT DISTINCT ON (f.document_id) f.*
     FROM {{tables.ingest_files}} f
@@ -60,6 +60,12 @@ FROM (
 WHERE source = $3 AND outcome <> 'removed' AND document_id > $4::uuid
 ORDER BY document_id
 LIMIT $5;
+
+-- name: failures
+SELECT DISTINCT ON (source_hash) number, source, path, coalesce(document_id::text, ''), outcome, reason, message, chunks, source_hash
+FROM {{tables.ingest_files}}
+WHERE owner_id = $1 AND source_hash = ANY ($2::bytea[]) AND source_hash <> ''
+ORDER BY source_hash, run_id, number;
 
 -- name: forget_runs
 DELETE FROM {{tables.ingest_runs}} WHERE owner_id = $1 AND ($2::bigint[] IS NULL OR run_id = ANY ($2::bigint[]));

@@ -14,8 +14,8 @@ WHERE owner_id = ?1 AND run_id = ?15
 RETURNING run_id;
 
 -- name: put_run_file
-INSERT INTO {{tables.ingest_files}} (owner_id, run_id, number, source, path, document_id, outcome, reason, message, chunks)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+INSERT INTO {{tables.ingest_files}} (owner_id, run_id, number, source, path, document_id, outcome, reason, message, chunks, source_hash)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
 ON CONFLICT (owner_id, run_id, number) DO NOTHING;
 
 -- name: runs
@@ -27,7 +27,7 @@ LIMIT ?4;
 
 -- name: run_files
 -- ?4 is a JSON list of outcomes, empty for all.
-SELECT number, source, path, document_id, outcome, reason, message, chunks
+SELECT number, source, path, document_id, outcome, reason, message, chunks, source_hash
 FROM {{tables.ingest_files}}
 WHERE owner_id = ?1 AND run_id = ?2 AND number > ?3 AND (?4 = '' OR outcome IN (SELECT value FROM json_each(?4)))
 ORDER BY number
@@ -35,9 +35,9 @@ LIMIT ?5;
 
 -- name: source_files
 -- Of each document the newest file: the other columns are those of the row that has the maximum.
-SELECT number, source, path, document_id, outcome, reason, message, chunks
+SELECT number, source, path, document_id, outcome, reason, message, chunks, source_hash
 FROM (
-    SELECT f.number, f.source, f.path, f.document_id, f.outcome, f.reason, f.message, f.chunks, max(f.run_id << 32 | f.number)
+    SELECT f.number, f.source, f.path, f.document_id, f.outcome, f.reason, f.message, f.chunks, f.source_hash, max(f.run_id << 32 | f.number)
     FROM {{tables.ingest_files}} f
     CROSS JOIN {{tables.ingest_runs}} r ON r.owner_id = f.owner_id AND r.run_id = f.run_id
     WHERE f.owner_id = ?1 AND r.id_at_origin = ?2 AND f.document_id IS NOT NULL
@@ -46,6 +46,12 @@ FROM (
 WHERE source = ?3 AND outcome <> 'removed' AND document_id > ?4
 ORDER BY document_id
 LIMIT ?5;
+
+-- name: failures
+SELECT number, source, path, document_id, outcome, reason, message, chunks, source_hash
+FROM {{tables.ingest_files}}
+WHERE owner_id = ?1 AND source_hash = ?2 AND source_hash <> x''
+LIMIT 1;
 
 -- name: forget_run
 DELETE FROM {{tables.ingest_runs}} WHERE owner_id = ?1 AND run_id = ?2;

@@ -1,0 +1,1 @@
+ALTER TABLE {{tables.ingest_files}} DROP COLUMN source_hash;
