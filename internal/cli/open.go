@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/llmemory/llmemory"
@@ -171,15 +172,61 @@ type closableStore interface {
 }
 
 // openStore opens the store at a place, its tables made and migrated. Everything that opens a store does it here.
+// For a dry run nothing is made or migrated.
 func (a *app) openStore(ctx context.Context, p place) (closableStore, error) {
+	if a.opts.dryRun {
+		switch empty, err := a.emptyPlace(ctx); {
+		case err != nil:
+			return nil, err
+		case empty:
+			return openStandIn(ctx)
+		}
+	}
 	if p.isFile() {
 		if err := a.makeFolder(p); err != nil {
 			return nil, err
 		}
-		return opened(sqlite.Open(ctx, p.path, nil))
+		return opened(sqlite.Open(ctx, p.path, &sqlite.Options{RequireMigrated: a.opts.dryRun}))
 	}
-	return opened(postgres.Open(ctx, p.url, &postgres.Options{Schema: a.opts.schema, Pool: a.poolConfig(), ReadURLs: a.opts.readURLs}))
+	return opened(postgres.Open(ctx, p.url, &postgres.Options{Schema: a.opts.schema, Pool: a.poolConfig(), ReadURLs: a.opts.readURLs,
+		RequireMigrated: a.opts.dryRun}))
 }
+
+// emptyPlace tells whether the database has nothing of ours yet.
+func (a *app) emptyPlace(ctx context.Context) (bool, error) {
+	_, m, closer, err := a.migrator(ctx, false)
+	if errors.Is(err, llmemory.ErrNotFound) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer closer()
+	all, err := m.Status(ctx)
+	applied := func(m pgdbm.Migration) bool { return m.State != pgdbm.MigrationPending }
+	return !slices.ContainsFunc(all, applied), err
+}
+
+// standIn is an empty store in the place of one that is not there.
+type standIn struct {
+	*sqlite.Store
+	folder string
+}
+
+func openStandIn(ctx context.Context) (closableStore, error) {
+	folder, err := os.MkdirTemp("", "llmemory-*")
+	if err != nil {
+		return nil, fmt.Errorf("make a database for a dry run: %w", err)
+	}
+	store, err := sqlite.Open(ctx, filepath.Join(folder, "memory.db"), nil)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(folder))
+	}
+	return &standIn{store, folder}, nil
+}
+
+// Close implements [closableStore].
+func (s *standIn) Close() error { return errors.Join(s.Store.Close(), os.RemoveAll(s.folder)) }
 
 // opened keeps a nil pointer from becoming a store.
 func opened[S closableStore](s S, err error) (closableStore, error) {
