@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -33,12 +34,28 @@ type Ledger interface {
 // RunState tells how far a run is.
 type RunState string
 
-// The states of a run. One that was killed is running for ever.
+// The states of a run.
 const (
 	RunRunning  RunState = "running"
 	RunComplete RunState = "complete" // every file has its outcome
+	RunPartial  RunState = "partial"  // some files have been looked at, such as those that changed; others may follow
 	RunStopped  RunState = "stopped"  // it was interrupted, or could not go on
+	// RunLost is what running becomes when nothing has been heard of a run for two minutes: it was killed, or its machine went down.
+	// It is never stored.
+	RunLost RunState = "lost"
 )
+
+// lostAfter is how long after it was last written a run counts as lost.
+const lostAfter = 2 * time.Minute
+
+// lose tells of runs that are lost.
+func lose(runs []Run) {
+	for i := range runs {
+		if r := &runs[i]; r.State == RunRunning && time.Since(r.UpdatedAt) > lostAfter {
+			r.State = RunLost
+		}
+	}
+}
 
 // Skipped is the outcome of a file that holds nothing to add, and Removed that of a document whose file has gone.
 const (
@@ -136,7 +153,9 @@ func (o *Owner) Runs(ctx context.Context, opts *RunsOptions) ([]Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	return o.memory.store.Runs(ctx, RunsParams{Owner: o.id, Before: opts.Before, Limit: limit})
+	runs, err := o.memory.store.Runs(ctx, RunsParams{Owner: o.id, Before: opts.Before, Limit: limit})
+	lose(runs)
+	return runs, err
 }
 
 // Run returns a run. [ErrNotFound] if the owner has none of that id: the oldest are forgotten.
@@ -151,6 +170,7 @@ func (o *Owner) Run(ctx context.Context, id int64) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
+	lose(runs)
 	return &runs[0], nil
 }
 
@@ -205,10 +225,11 @@ const (
 	logBytes = 1 << 20
 )
 
-// RunLog writes a run into the ledger. A run that changed nothing and ended like the last one is not written at all. It is not safe
-// for concurrent use.
+// RunLog writes a run into the ledger. A run that changed nothing and ended like the last one is not written at all. It is safe for
+// concurrent use.
 type RunLog struct {
 	owner   *Owner
+	mu      sync.Mutex // of all that follows
 	run     Run
 	waiting []RunFile
 	next    int64
@@ -239,6 +260,12 @@ func cleanText(s string) string {
 // Note adds an outcome to the run. Call it when the outcome is true: when the document is stored. Embedded are its passages that got
 // a vector.
 func (l *RunLog) Note(f RunFile, embedded int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.note(f, embedded)
+}
+
+func (l *RunLog) note(f RunFile, embedded int) {
 	f.Source, f.Path, f.Message = cleanText(f.Source), cleanText(f.Path), cleanText(f.Message)
 	l.noted[f.Path] = f.Outcome
 	f.Number = l.next
@@ -280,10 +307,37 @@ func (l *RunLog) Note(f RunFile, embedded int) {
 
 // Flush writes what was noted if the run has changed anything by now; else that waits for the end.
 func (l *RunLog) Flush(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.flush(ctx)
+}
+
+func (l *RunLog) flush(ctx context.Context) error {
 	if !l.changed {
 		return nil
 	}
 	return l.write(ctx)
+}
+
+// Pause is Flush, and says that for now nothing more is done: until the next Flush the run is [RunPartial].
+func (l *RunLog) Pause(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.run.State = RunPartial
+	defer func() { l.run.State = RunRunning }()
+	return l.flush(ctx)
+}
+
+// Alive tells the ledger that the run goes on. Call it every now and then while there is nothing to note, as a run of which nothing has
+// been heard for two minutes is taken for lost.
+func (l *RunLog) Alive(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.run.ID == 0 {
+		return nil
+	}
+	_, err := l.owner.memory.store.PutRun(ctx, PutRunParams{Owner: l.owner.id, Run: l.run})
+	return err
 }
 
 func (l *RunLog) write(ctx context.Context) error {
@@ -315,6 +369,8 @@ func (l *RunLog) End(ctx context.Context, complete bool) (*Run, error) {
 	if err := l.owner.check(); err != nil {
 		return nil, err
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if !complete && l.run.ID == 0 && !l.changed {
 		return nil, nil
 	}
@@ -347,7 +403,8 @@ func (l *RunLog) End(ctx context.Context, complete bool) (*Run, error) {
 			return nil, err
 		}
 	}
-	return &l.run, nil
+	run := l.run
+	return &run, nil
 }
 
 // carry takes over, from the last complete run, what lies within files that are unchanged: they were not read again, so nothing was
@@ -366,7 +423,7 @@ func (l *RunLog) carry(ctx context.Context, last *Run) error {
 			if f.Outcome == Created || f.Outcome == Updated {
 				f.Outcome = Unchanged
 			}
-			l.Note(f, 0)
+			l.note(f, 0)
 		}
 		if len(page) < maxLimit {
 			return nil

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -293,6 +294,7 @@ func checkEmbed(e llmemory.Embed) error {
 
 func (n *addition) run(ctx context.Context, files []file, stdin bool) error {
 	defer n.release()
+	defer n.keepAlive(ctx)()
 	failed, err := n.failedWithin(ctx)
 	if err != nil {
 		return err
@@ -344,6 +346,28 @@ func (n *addition) run(ctx context.Context, files []file, stdin bool) error {
 		return err
 	}
 	return n.flush(ctx)
+}
+
+// aliveEvery is how often the ledger is told that a run goes on.
+const aliveEvery = 15 * time.Second
+
+// keepAlive tells the ledger that the run goes on until what it returns is called.
+func (n *addition) keepAlive(ctx context.Context) (stop func()) {
+	if n.opts.dryRun {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	log, done := n.log, make(chan struct{})
+	go func() {
+		defer close(done)
+		for sleep(ctx, cmp.Or(n.beat, aliveEvery)) {
+			_ = log.Alive(ctx) // if the database is away, whoever has something to store tells
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
 }
 
 // failedWithin returns, if what failed is to be read again, the paths of all that something failed within: where such a file has not

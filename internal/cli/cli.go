@@ -105,7 +105,8 @@ type app struct {
 	// rescan says; 0 means every minute.
 	newWatcher func() (*fsnotify.Watcher, error)
 	rescan     time.Duration
-	onScan     func() // if not nil, is called after each scan
+	beat       time.Duration // how often a run says that it goes on; 0 means aliveEvery
+	onScan     func()        // if not nil, is called after each scan
 	// started tells that a command has taken over: errors before that are mistakes of usage.
 	started bool
 }

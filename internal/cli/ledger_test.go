@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/llmemory/llmemory"
 	"github.com/llmemory/llmemory/embedding/embedtest"
+	"github.com/llmemory/llmemory/extract"
 	"github.com/llmemory/llmemory/extract/all"
 	"github.com/llmemory/llmemory/internal/modelfile"
 	"github.com/llmemory/llmemory/internal/soak"
@@ -118,6 +120,52 @@ func TestUnchangedTree(t *testing.T) {
 			}
 			if after := contents(t, db); after != before {
 				t.Errorf("something was written:\n%s\nbefore:\n%s", after, before)
+			}
+		})
+	}
+}
+
+// patient reads images as soon as somebody lets it.
+type patient struct{ wait func() }
+
+func (p patient) Extract(context.Context, extract.Input) (extract.Text, error) {
+	p.wait()
+	return extract.Text{Content: "an image"}, nil
+}
+
+// A run that takes long over a file says all the time that it goes on.
+func TestRunAlive(t *testing.T) {
+	t.Parallel()
+	for name, db := range places(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := tree(t, 2*batchDocuments)
+			put(t, filepath.Join(dir, "99", "image.png"), "\x89PNG\r\n\x1a\n")
+			o := openPlace(t, db)
+			wait := func() {
+				var first time.Time
+				for {
+					runs, err := o.Runs(t.Context(), nil)
+					switch {
+					case err != nil || len(runs) != 1 || runs[0].State != llmemory.RunRunning:
+						t.Errorf("runs: %+v, %v", runs, err)
+						return
+					case first.IsZero():
+						first = runs[0].UpdatedAt
+					case runs[0].UpdatedAt.After(first):
+						return
+					}
+				}
+			}
+			var stderr bytes.Buffer
+			a := &app{stdin: strings.NewReader(""), stdout: &output{w: &bytes.Buffer{}}, stderr: &stderr, env: env(db), beat: time.Millisecond,
+				extractor: all.Extractor{Custom: map[string]extract.Extractor{"image/png": patient{wait}}},
+				findModel: modelfile.Find, model: embedtest.New(embedtest.Config{})}
+			if code := a.main(t.Context(), []string{"add", dir}); code != 0 {
+				t.Errorf("exit code %d: %s", code, stderr.String())
+			}
+			if runs, err := o.Runs(t.Context(), nil); err != nil || len(runs) != 1 || runs[0].State != llmemory.RunComplete || runs[0].Created != 2*batchDocuments+1 {
+				t.Errorf("in the end: %+v, %v", runs, err)
 			}
 		})
 	}

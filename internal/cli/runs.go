@@ -16,8 +16,12 @@ import (
 const runsHelp = `
 Lists the runs of "add", newest first, or with ID every file of a run with what
 became of it. A run that changed nothing, and ended like the last one of the same
-folders and files, is not recorded. A run that was killed stays "running". The
-newest 20 are kept, and the last complete one of each source.
+folders and files, is not recorded. The newest 20 are kept, and the last complete
+one of each source.
+
+A run is running, complete, stopped if it was interrupted or could not go on, lost
+if it was killed (nothing has been heard of it for two minutes), or partial: that is
+one of "add --watch" which lists only what changed.
 
 With --json:
   {"runs":[{"run","origin_id","sources","state","started_at","updated_at","created","updated","unchanged","failed",

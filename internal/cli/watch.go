@@ -41,7 +41,7 @@ type watching struct {
 	// homes are the named folders as they were found. One that is another one now, such as the mount point of a disk that was
 	// taken away, is not pruned.
 	homes map[string]fs.FileInfo
-	// session is the run of what events bring, which lasts until a scan has a run of its own written.
+	// session is the run of what events bring, which is paused between them until a scan has a run of its own written.
 	session *llmemory.RunLog
 	entries int // of the session
 	// embedding is the last error of the embedder that was told.
@@ -95,11 +95,7 @@ func (a *app) watch(ctx context.Context, template llmemory.Document, arguments [
 	if err := w.follow(); err != nil {
 		return err
 	}
-	err = w.loop(ctx)
-	if end := w.endSession(ctx); end != nil && ctx.Err() != nil {
-		w.note("%v", end)
-	}
-	return err
+	return w.loop(ctx)
 }
 
 // ownFile is the absolute path of the database's file, "" if it is on a server: a database within a watched folder changes whenever
@@ -276,8 +272,12 @@ func (w *watching) pass(ctx context.Context, due map[string]bool, first bool) er
 		}
 	} else {
 		w.entries += len(g.files)
-		if w.entries > sessionEntries && err == nil {
-			err = w.endSession(ctx)
+		end := w.pause
+		if w.entries > sessionEntries {
+			end = w.endSession
+		}
+		if end := end(ctx); err == nil {
+			err = end
 		}
 	}
 	if err == nil && n.pending > 0 {
@@ -364,12 +364,20 @@ func (w *watching) endScan(ctx context.Context, n *addition, complete bool) erro
 	return nil
 }
 
-// endSession ends the run of what events brought, and begins the next one.
-func (w *watching) endSession(ctx context.Context) error {
+// pause writes what events have brought so far.
+func (w *watching) pause(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ledgerTime)
 	defer cancel()
-	if _, err := w.session.End(ctx, false); err != nil {
+	if err := w.session.Pause(ctx); err != nil {
 		return fmt.Errorf("write the ledger: %w", err)
+	}
+	return nil
+}
+
+// endSession leaves the run of what events brought as it is, and begins the next one.
+func (w *watching) endSession(ctx context.Context) error {
+	if err := w.pause(ctx); err != nil {
+		return err
 	}
 	w.begin()
 	return nil
