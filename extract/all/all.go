@@ -9,7 +9,6 @@ package all
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"mime"
@@ -86,7 +85,10 @@ func (x Extractor) Extract(ctx context.Context, in extract.Input) (extract.Text,
 		return extract.Text{}, err
 	}
 	out, err := x.extract(ctx, src, in)
-	return out, errors.Join(err, src.Close())
+	if cerr := src.Close(); err == nil { // an error of Part is returned as it is
+		err = cerr
+	}
+	return out, err
 }
 
 func (x Extractor) extract(ctx context.Context, src *extract.Source, in extract.Input) (extract.Text, error) {

@@ -1,7 +1,6 @@
 package all_test
 
 import (
-	"archive/zip"
 	"bytes"
 	"context"
 	"errors"
@@ -10,26 +9,13 @@ import (
 
 	"github.com/llmemory/llmemory/extract"
 	"github.com/llmemory/llmemory/extract/all"
+	"github.com/llmemory/llmemory/extract/extracttest"
 )
 
 // zipOf makes a zip file of names and contents, in turn.
 func zipOf(t testing.TB, members ...string) string {
 	t.Helper()
-	var b bytes.Buffer
-	z := zip.NewWriter(&b)
-	for i := 0; i < len(members); i += 2 {
-		w, err := z.Create(members[i])
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := w.Write([]byte(members[i+1])); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.String()
+	return string(extracttest.Zip(t, members...))
 }
 
 func TestDetect(t *testing.T) {
@@ -109,6 +95,27 @@ func TestCustomGoesFirst(t *testing.T) {
 	_, err := all.Extractor{}.Extract(t.Context(), extract.Input{Reader: strings.NewReader(png)})
 	if !errors.Is(err, extract.ErrUnsupported) || !strings.Contains(err.Error(), "image (image/png)") {
 		t.Errorf("without: %v", err)
+	}
+}
+
+// An error of Part ends the extraction and is returned as it is: what becomes of a part is for the caller to tell.
+func TestPartError(t *testing.T) {
+	t.Parallel()
+	files := map[string][]byte{
+		"mail": []byte("From: a@example.org\nTo: b@example.org\nSubject: s\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=x\n\n--x\n\ntext\n--x\n" +
+			"Content-Disposition: attachment; filename=a.txt\n\na\n--x--\n"),
+		"mailbox": []byte("From a@b Thu Jan  1 00:00:00 1970\nSubject: s\n\ntext\n\nFrom a@b Thu Jan  1 00:00:00 1970\nSubject: t\n\ntext\n"),
+		"zip":     extracttest.Zip(t, "a.txt", "text"),
+		"tar":     extracttest.Tar(t, "a.txt", "text"),
+		"gzip":    extracttest.Gzip(t, []byte("text")),
+		"tar.gz":  extracttest.Gzip(t, extracttest.Tar(t, "a.txt", "text")),
+	}
+	for name, raw := range files {
+		bad := errors.New("not taken")
+		_, err := all.Extractor{}.Extract(t.Context(), extract.Input{Reader: bytes.NewReader(raw), Part: func(context.Context, extract.Input) error { return bad }})
+		if err != bad { //nolint:errorlint // it is this very one
+			t.Errorf("%s: %#v", name, err)
+		}
 	}
 }
 

@@ -2,7 +2,6 @@ package all_test
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"encoding/xml"
@@ -276,15 +275,7 @@ func TestGoldenCharsets(t *testing.T) {
 // A folder of documents comes out of an archive of any kind document by document.
 func TestGoldenArchive(t *testing.T) {
 	t.Parallel()
-	inner := zipOf(t, "a.md", markdown(), "b/data.json", asJSON())
-	var gz bytes.Buffer
-	w := gzip.NewWriter(&gz)
-	if _, err := w.Write([]byte(inner)); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
+	inner := extracttest.Zip(t, "a.md", markdown(), "b/data.json", asJSON())
 	x := all.Extractor{}
 	formats := map[string]string{}
 	var part func(ctx context.Context, in extract.Input) error
@@ -300,7 +291,7 @@ func TestGoldenArchive(t *testing.T) {
 		}
 		return nil
 	}
-	text, err := x.Extract(t.Context(), extract.Input{Reader: &gz, Name: "docs.zip.gz", Part: part})
+	text, err := x.Extract(t.Context(), extract.Input{Reader: bytes.NewReader(extracttest.Gzip(t, inner)), Name: "docs.zip.gz", Part: part})
 	if err != nil || !text.Container {
 		t.Fatalf("%+v, %v", text, err)
 	}

@@ -3,10 +3,8 @@
 package all_test
 
 import (
-	"archive/tar"
 	"archive/zip"
 	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +18,7 @@ import (
 
 	"github.com/llmemory/llmemory/extract"
 	"github.com/llmemory/llmemory/extract/all"
+	"github.com/llmemory/llmemory/extract/extracttest"
 )
 
 // walk reads a document and all its parts, as an application does: it takes what is read and goes on after what is not.
@@ -54,21 +53,9 @@ func TestHostile(t *testing.T) {
 	for i := range 10_001 {
 		many = append(many, fmt.Sprintf("%d.txt", i), "")
 	}
-	var link bytes.Buffer
-	z := zip.NewWriter(&link)
-	h := &zip.FileHeader{Name: "link.txt"}
-	h.SetMode(fs.ModeSymlink | 0o777)
-	w, err := z.CreateHeader(h)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.WriteString(w, "/etc/passwd"); err != nil {
-		t.Fatal(err)
-	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	secret := []byte(zipOf(t, types, "<x/>", "word/document.xml", "<x/>"))
+	link := extracttest.Member{FileHeader: zip.FileHeader{Name: "link.txt"}, Content: "/etc/passwd"}
+	link.SetMode(fs.ModeSymlink | 0o777)
+	secret := extracttest.Zip(t, types, "<x/>", "word/document.xml", "<x/>")
 	for at := 0; ; at += 4 {
 		next := bytes.Index(secret[at:], []byte("PK\x01\x02"))
 		if next < 0 {
@@ -77,21 +64,9 @@ func TestHostile(t *testing.T) {
 		at += next
 		secret[at+8] |= 1
 	}
-	var quine bytes.Buffer // a gzip of a tar of a gzip, ten deep
+	var quine []byte // a gzip of a tar of a gzip, ten deep
 	for i := range 10 {
-		inner := bytes.Clone(quine.Bytes())
-		quine.Reset()
-		g := gzip.NewWriter(&quine)
-		a := tar.NewWriter(g)
-		if err := a.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: fmt.Sprintf("%d.tar.gz", i), Size: int64(len(inner)), Mode: 0o600}); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := a.Write(inner); err != nil {
-			t.Fatal(err)
-		}
-		if err := errors.Join(a.Close(), g.Close()); err != nil {
-			t.Fatal(err)
-		}
+		quine = extracttest.Gzip(t, extracttest.Tar(t, fmt.Sprintf("%d.tar.gz", i), string(quine)))
 	}
 	laughs := `<?xml version="1.0"?><!DOCTYPE laugh [<!ENTITY a "ha">`
 	for c := 'b'; c <= 'k'; c++ {
@@ -110,10 +85,10 @@ func TestHostile(t *testing.T) {
 		"10,001 members":       {zipOf(t, many...), extract.ErrTooLarge, nil, nil},
 		"10,001 in a DOCX":     {zipOf(t, append([]string{types, "<x/>", "word/document.xml", "<x/>"}, many...)...), extract.ErrTooLarge, nil, nil},
 		"names leading out":    {zipOf(t, "../../a.txt", "one", "/etc/b.txt", "two"), nil, []string{"a.txt: one", "etc/b.txt: two"}, nil},
-		"link":                 {link.String(), nil, nil, nil},
+		"link":                 {string(extracttest.ZipOf(t, link)), nil, nil, nil},
 		"encrypted":            {string(secret), extract.ErrEncrypted, nil, nil},
 		"cut short":            {whole[:len(whole)-20], extract.ErrDamaged, nil, nil},
-		"archives ten deep":    {quine.String(), nil, nil, []error{extract.ErrTooLarge}},
+		"archives ten deep":    {string(quine), nil, nil, []error{extract.ErrTooLarge}},
 		"a billion laughs":     {laughs, nil, []string{"laugh: &k;"}, nil},
 		"XML cut short":        {"<?xml version='1.0'?><a><b>x", extract.ErrDamaged, nil, nil},
 		"JSON cut short":       {`{"a": [` + strings.Repeat(`"x", `, 20_000), extract.ErrDamaged, nil, nil},

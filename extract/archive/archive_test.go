@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"archive/zip"
 	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -100,19 +99,6 @@ func oldest(data []byte) []byte {
 
 func file(name string) tar.Header { return tar.Header{Typeflag: tar.TypeReg, Name: name} }
 
-func gzipped(t testing.TB, data []byte) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
-	if _, err := z.Write(data); err != nil {
-		t.Fatal(err)
-	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
-
 func zstded(t testing.TB, data []byte) []byte {
 	t.Helper()
 	z, err := zstd.NewWriter(nil)
@@ -137,13 +123,13 @@ func TestWalks(t *testing.T) {
 	}{
 		"zip":         {"a.zip", "zip", extracttest.Zip(t, "a.txt", "one", "dir/", "", "dir/b.txt", "two", "__MACOSX/a", "x", ".DS_Store", "x"), []string{"a.txt: one", "dir/b.txt: two"}},
 		"tar":         {"a.tar", "tar", plain, inTar},
-		"tar.gz":      {"a.tgz", "tar", gzipped(t, plain), inTar},
+		"tar.gz":      {"a.tgz", "tar", extracttest.Gzip(t, plain), inTar},
 		"tar.zst":     {"a.tar.zst", "tar", zstded(t, plain), inTar},
-		"gz":          {"dir/notes.txt.gz", "gzip", gzipped(t, []byte("hello")), []string{"notes.txt: hello"}},
+		"gz":          {"dir/notes.txt.gz", "gzip", extracttest.Gzip(t, []byte("hello")), []string{"notes.txt: hello"}},
 		"zst":         {"notes.txt.zst", "zstd", zstded(t, []byte("hello")), []string{"notes.txt: hello"}},
 		"bz2":         {"notes.bz2", "bzip2", bz2, []string{"notes: hello bz\n"}},
 		"zip in zip":  {"a.zip", "zip", extracttest.Zip(t, "in.zip", string(extracttest.Zip(t, "x.txt", "deep"))), []string{"in.zip/x.txt: deep"}},
-		"many in gz":  {"a", "gzip", append(gzipped(t, []byte("one ")), gzipped(t, []byte("two"))...), []string{"a: one two"}},
+		"many in gz":  {"a", "gzip", append(extracttest.Gzip(t, []byte("one ")), extracttest.Gzip(t, []byte("two"))...), []string{"a: one two"}},
 		"oldest tar":  {"a.tar", "tar", oldest(plain), inTar},
 		"wrong names": {"a.txt", "tar", plain, inTar},
 	} {
@@ -173,21 +159,11 @@ func TestNamesThatLeadElsewhere(t *testing.T) {
 	t.Parallel()
 	names := []string{"../../etc/passwd", "/etc/shadow", `C:\Windows\win.ini`, "a/../b.txt", "b.txt", "b.txt", "x\x00y\n", strings.Repeat("n", 1000) + ".txt", ".."}
 	want := []string{"etc/passwd", "etc/shadow", "Windows/win.ini", "a/b.txt", "b.txt", "b (2).txt", "x_y_", strings.Repeat("n", 396) + ".txt", "unnamed"}
-	var b bytes.Buffer
-	z := zip.NewWriter(&b)
+	var list []string
 	for _, name := range names {
-		w, err := z.Create(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.WriteString(w, "x"); err != nil {
-			t.Fatal(err)
-		}
+		list = append(list, name, "x")
 	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	got, text, err := members(t, archive.Extractor{}, "", b.Bytes())
+	got, text, err := members(t, archive.Extractor{}, "", extracttest.Zip(t, list...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,26 +180,16 @@ func TestNamesThatLeadElsewhere(t *testing.T) {
 
 func TestNamesInOtherCharsets(t *testing.T) {
 	t.Parallel()
-	var b bytes.Buffer
-	z := zip.NewWriter(&b)
+	var list []extracttest.Member
 	want := []string{"会議の議事録.txt: x", "東京のデータ.csv: x"}
 	for _, name := range want {
 		name, err := japanese.ShiftJIS.NewEncoder().String(strings.TrimSuffix(name, ": x"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		w, err := z.CreateHeader(&zip.FileHeader{Name: name, NonUTF8: true})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.WriteString(w, "x"); err != nil {
-			t.Fatal(err)
-		}
+		list = append(list, extracttest.Member{FileHeader: zip.FileHeader{Name: name, NonUTF8: true}, Content: "x"})
 	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if got, _, err := members(t, archive.Extractor{}, "", b.Bytes()); err != nil || !cmp.Equal(got, want) {
+	if got, _, err := members(t, archive.Extractor{}, "", extracttest.ZipOf(t, list...)); err != nil || !cmp.Equal(got, want) {
 		t.Errorf("%q, %v", got, err)
 	}
 }
@@ -241,21 +207,9 @@ func TestLinksAndDevices(t *testing.T) {
 	if diff := cmp.Diff(want, text.Warnings); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	var b bytes.Buffer
-	z := zip.NewWriter(&b)
-	h := &zip.FileHeader{Name: "link"}
-	h.SetMode(fs.ModeSymlink | 0o777)
-	w, err := z.CreateHeader(h)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.WriteString(w, "/etc/passwd"); err != nil {
-		t.Fatal(err)
-	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	got, text, err = members(t, archive.Extractor{}, "", b.Bytes())
+	link := extracttest.Member{FileHeader: zip.FileHeader{Name: "link"}, Content: "/etc/passwd"}
+	link.SetMode(fs.ModeSymlink | 0o777)
+	got, text, err = members(t, archive.Extractor{}, "", extracttest.ZipOf(t, link))
 	if err != nil || got != nil || len(text.Warnings) != 1 {
 		t.Errorf("zip: %q, %+v, %v", got, text, err)
 	}
@@ -283,28 +237,14 @@ func TestNesting(t *testing.T) {
 // encrypted makes a zip whose member says that it is encrypted.
 func encrypted(t testing.TB, more ...string) []byte {
 	t.Helper()
-	var b bytes.Buffer
-	z := zip.NewWriter(&b)
-	w, err := z.CreateRaw(&zip.FileHeader{Name: "secret.txt", Flags: 1, Method: zip.Store, CompressedSize64: 20, UncompressedSize64: 8})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := w.Write(make([]byte, 20)); err != nil {
-		t.Fatal(err)
-	}
+	list := []extracttest.Member{{
+		FileHeader: zip.FileHeader{Name: "secret.txt", Flags: 1, CompressedSize64: 20, UncompressedSize64: 8}, Raw: true,
+		Content: strings.Repeat("\x00", 20),
+	}}
 	for _, name := range more {
-		w, err := z.Create(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.WriteString(w, "open"); err != nil {
-			t.Fatal(err)
-		}
+		list = append(list, extracttest.Member{FileHeader: zip.FileHeader{Name: name}, Content: "open"})
 	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
+	return extracttest.ZipOf(t, list...)
 }
 
 // lying makes a zip of a member that unpacks to much more than its header says.
@@ -369,16 +309,16 @@ func TestRefuses(t *testing.T) {
 		"zip cut short":      {x, zipped[:len(zipped)-30], extract.ErrDamaged},
 		"tar cut short":      {x, plain[:520], extract.ErrDamaged},
 		"tar cut in header":  {x, plain[:1100], extract.ErrDamaged},
-		"tar.gz cut short":   {x, gzipped(t, plain)[:100], extract.ErrDamaged},
-		"gz cut short":       {x, gzipped(t, noise[:100_000])[:50_000], extract.ErrDamaged},
+		"tar.gz cut short":   {x, extracttest.Gzip(t, plain)[:100], extract.ErrDamaged},
+		"gz cut short":       {x, extracttest.Gzip(t, noise[:100_000])[:50_000], extract.ErrDamaged},
 		"zst cut short":      {x, zstded(t, noise[:100_000])[:50_000], extract.ErrDamaged},
 		"bz2 damaged":        {x, []byte("BZh91AY&SY\x00\x00\x00\x00\x00\x00\x00\x00"), extract.ErrDamaged},
 		"zip bomb":           {x, extracttest.Zip(t, "a", string(zeros)), extract.ErrTooLarge},
-		"gzip bomb":          {x, gzipped(t, zeros), extract.ErrTooLarge},
+		"gzip bomb":          {x, extracttest.Gzip(t, zeros), extract.ErrTooLarge},
 		"zstd bomb":          {x, zstded(t, zeros), extract.ErrTooLarge},
-		"tar.gz bomb":        {x, gzipped(t, append(append(plain[:1024:1024], huge...), zeros...)), extract.ErrTooLarge},
+		"tar.gz bomb":        {x, extracttest.Gzip(t, append(append(plain[:1024:1024], huge...), zeros...)), extract.ErrTooLarge},
 		"large zip":          {small, extracttest.Zip(t, "a", string(noise[:3<<19]), "b", string(noise[3<<19:])), extract.ErrTooLarge},
-		"large gz":           {small, gzipped(t, noise), extract.ErrTooLarge},
+		"large gz":           {small, extracttest.Gzip(t, noise), extract.ErrTooLarge},
 		"members of a zip":   {x, extracttest.Zip(t, many...), extract.ErrTooLarge},
 		"members of a tar":   {small, tarball(t, manyInTar...), extract.ErrTooLarge},
 		"zstd with a window": {x, []byte("\x28\xb5\x2f\xfd\x00\xa0\x01\x00\x00"), extract.ErrTooLarge}, // 2^30 bytes
@@ -432,7 +372,7 @@ func TestErrorOfPartEndsIt(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	n = 0
 	_, err = archive.Extractor{}.Extract(ctx, extract.Input{
-		Reader: bytes.NewReader(gzipped(t, tarball(t, file("a"), file("b")))),
+		Reader: bytes.NewReader(extracttest.Gzip(t, tarball(t, file("a"), file("b")))),
 		Part:   func(context.Context, extract.Input) error { n++; cancel(); return nil },
 	})
 	if !errors.Is(err, context.Canceled) || n != 1 {
@@ -444,7 +384,7 @@ func FuzzExtract(f *testing.F) {
 	f.Add(extracttest.Zip(f, "a.txt", "one", "b/c", "two"))
 	f.Add(encrypted(f, "x"))
 	f.Add(tarball(f, file("a"), tar.Header{Typeflag: tar.TypeSymlink, Name: "l", Linkname: "x"}))
-	f.Add(gzipped(f, tarball(f, file("a"))))
+	f.Add(extracttest.Gzip(f, tarball(f, file("a"))))
 	f.Add(zstded(f, []byte("hello")))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		run := func() (names []string, err error) {

@@ -2,6 +2,7 @@ package archive
 
 import (
 	"archive/tar"
+	"cmp"
 	"compress/bzip2"
 	"compress/gzip"
 	"context"
@@ -126,7 +127,7 @@ func (w *walk) wanted(name string, mode fs.FileMode, size int64) (ok bool, why s
 }
 
 // compressed walks a compressed tar, or hands on the file that was compressed.
-func (w *walk) compressed(ctx context.Context) error {
+func (w *walk) compressed(ctx context.Context) (err error) {
 	compression := w.format
 	r, err := w.decompress(compression)
 	if err != nil {
@@ -166,7 +167,8 @@ func (w *walk) compressed(ctx context.Context) error {
 			name = strings.TrimSuffix(name, ext)
 		}
 	}
-	return errors.Join(w.part(ctx, name, r), r.close())
+	defer func() { err = cmp.Or(err, r.close()) }()
+	return w.part(ctx, name, r)
 }
 
 // tar goes through a tar, and if there is nothing against it through it again, handing on its files.
@@ -228,7 +230,7 @@ func (w *walk) eachInTar(ctx context.Context, compression string, f func(*tar.He
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, d.close()) }()
+		defer func() { err = cmp.Or(err, d.close()) }()
 		r = d
 	}
 	t := tar.NewReader(withContext{ctx, r})

@@ -1,9 +1,8 @@
-// Package extracttest helps to test extractors: it makes zip files, compares a text with what its document was made from, and
+// Package extracttest helps to test extractors: it makes archives, compares a text with what its document was made from, and
 // checks what must hold for any input whatever.
 package extracttest
 
 import (
-	"archive/zip"
 	"bytes"
 	"context"
 	"errors"
@@ -132,37 +131,6 @@ func Any(t testing.TB, e extract.Extractor, data []byte) {
 	} else if diff := cmp.Diff(text, again); diff != "" {
 		t.Errorf("another text the second time (-first +second):\n%s", diff)
 	}
-}
-
-// Zip makes a zip file of members, each a name followed by its content, in order.
-func Zip(t testing.TB, members ...string) []byte {
-	t.Helper()
-	return archive(t, zip.Deflate, members)
-}
-
-// Stored is Zip without compression, which is much faster.
-func Stored(t testing.TB, members ...string) []byte {
-	t.Helper()
-	return archive(t, zip.Store, members)
-}
-
-func archive(t testing.TB, method uint16, members []string) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	z := zip.NewWriter(&b)
-	for i := 0; i+1 < len(members); i += 2 {
-		w, err := z.CreateHeader(&zip.FileHeader{Name: members[i], Method: method})
-		if err == nil {
-			_, err = w.Write([]byte(members[i+1]))
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
 }
 
 // Refused checks that an input is refused with an error of a kind.

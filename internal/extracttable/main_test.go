@@ -1,8 +1,6 @@
 package main
 
 import (
-	"archive/zip"
-	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -14,27 +12,15 @@ import (
 
 	"github.com/llmemory/llmemory/extract"
 	"github.com/llmemory/llmemory/extract/all"
+	"github.com/llmemory/llmemory/extract/extracttest"
 )
 
 func TestTables(t *testing.T) {
 	t.Parallel()
-	var b bytes.Buffer
-	z := zip.NewWriter(&b)
-	for name, content := range map[string]string{"a.txt": "three more words", "b.png": "\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"} {
-		w, err := z.Create(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := w.Write([]byte(content)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
+	archive := extracttest.Zip(t, "a.txt", "three more words", "b.png", "\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR")
 	rows, err := read(t.Context(), fstest.MapFS{
 		"dir/two.txt": {Data: []byte("two words 東京\n")},
-		"dir/a.zip":   {Data: b.Bytes()},
+		"dir/a.zip":   {Data: archive},
 		"empty|.md":   {},
 		"noise.bin":   {Data: []byte("\x00\x01\x02\x03")},
 	}, all.Extractor{})
