@@ -82,13 +82,19 @@ const (
 	batchBytes     = 16 << 20
 )
 
+// sight is what a run has seen of a file.
+type sight struct {
+	status   llmemory.Status
+	document string // that there is of it; "" if there is none, or the file has not been looked at
+}
+
 // addition is one run of add.
 type addition struct {
 	*app
 	owner    *llmemory.Owner
 	log      *llmemory.RunLog
-	outcomes map[string]llmemory.Status // of files and what lies within them, by absolute path
-	stored   map[string]bool            // documents that were seen
+	seen     map[string]sight // files and what lies within them, by absolute path
+	stored   map[string]bool  // documents that were seen
 	plan     plan
 	template llmemory.Document // what the flags say of every document
 	each     bool              // documents have origins of their own, so that what is wrong with one is no flag's fault
@@ -101,7 +107,7 @@ type addition struct {
 	open  []io.Closer // their readers
 	bytes int64
 
-	seen     int // files that are done with
+	finished int // files that are done with
 	done     map[llmemory.Status]int
 	skipped  int
 	pending  int   // passages that wait for a vector
@@ -168,7 +174,7 @@ func (a *app) add(ctx context.Context, args []string) error {
 
 func (a *app) newAddition(template llmemory.Document) *addition {
 	return &addition{app: a, template: template, progress: a.progress(), done: map[llmemory.Status]int{},
-		outcomes: map[string]llmemory.Status{}, stored: map[string]bool{}}
+		seen: map[string]sight{}, stored: map[string]bool{}}
 }
 
 // expect counts files that are to come.
@@ -500,13 +506,13 @@ func (n *addition) flush(ctx context.Context) error {
 			n.refuse(f, r)
 		case r.DocumentID == "": // a container: its parts have been told of
 			n.warn(f.path, &r)
-			n.outcomes[f.absolute] = llmemory.Updated
+			n.seen[f.absolute] = sight{status: llmemory.Updated}
 			n.mark(f, &r)
 		default:
 			n.added(f, r)
 			n.mark(f, &r)
 		}
-		n.seen++
+		n.finished++
 	}
 	n.release()
 	n.show()
@@ -544,7 +550,7 @@ func (n *addition) parts(ctx context.Context, f *file, r *llmemory.Added) {
 			n.refuse(&part, *p)
 		case p.DocumentID == "":
 			n.warn(part.path, p)
-			n.outcomes[part.absolute] = llmemory.Updated
+			n.seen[part.absolute] = sight{status: llmemory.Updated}
 		default:
 			n.added(&part, *p)
 		}
@@ -553,12 +559,13 @@ func (n *addition) parts(ctx context.Context, f *file, r *llmemory.Added) {
 
 // enter notes an outcome for the ledger, and tells whether it is to be told.
 func (n *addition) enter(f *file, r *llmemory.Added, status llmemory.Status, reason string, err error) bool {
-	n.outcomes[f.absolute] = status
+	n.seen[f.absolute] = sight{status: status}
 	entry := llmemory.RunFile{Source: f.source, Path: f.absolute, DocumentID: r.DocumentID, Outcome: status, Reason: reason, Chunks: r.Chunks,
 		SourceHash: r.SourceHash}
 	if err != nil {
 		entry.Message = err.Error()
 	} else {
+		n.seen[f.absolute] = sight{status, r.DocumentID}
 		n.stored[r.DocumentID] = true
 	}
 	news := n.news(&entry)
@@ -622,7 +629,7 @@ func (n *addition) embedded(passages int) {
 
 // show tells how far the work is.
 func (n *addition) show() {
-	n.progress.show("%d of %s%s", n.seen, plural(n.total, "file"), n.far.String())
+	n.progress.show("%d of %s%s", n.finished, plural(n.total, "file"), n.far.String())
 }
 
 // advance measures how far a run of add is, in bytes of files, and how fast it goes. Files that are embedded take far longer than

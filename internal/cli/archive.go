@@ -44,6 +44,9 @@ The sidecar's member "llmemory" tells what was done: {"indexed_at","document_id"
 "chunks_created"}. It is written when the document was, and nothing else of the
 sidecar is changed. The document_id is null for a container, such as a zip archive.
 
+With --prune, documents are deleted whose file or sidecar has gone, or whose sidecar
+has another id now: of entities whose folder is there and could be read as a whole.
+
 Sidecars that are no JSON object or have no id are skipped, and standard error says
 so; hidden files and folders, and symbolic links, are skipped, too. If several files
 have the name of one sidecar, its mimetype says which one it is of; if it does not,
@@ -104,6 +107,8 @@ type entity struct {
 	name, absolute string
 	files          []file
 	skipped        []skipped
+	unsure         []string // absolute paths of what is there, though it may not be known of which document
+	partial        bool     // a part of it could not be read
 }
 
 // archive is an archive that is being indexed.
@@ -228,7 +233,7 @@ func (x *archive) scan(ctx context.Context) ([]entity, error) {
 func (x *archive) scanEntity(ctx context.Context, root *os.Root, dir, absolute string) (entity, error) {
 	g := &gathered{}
 	g.walk(folder{root}, dir, absolute)
-	e := entity{name: filepath.Base(absolute), absolute: absolute, skipped: g.skipped}
+	e := entity{name: filepath.Base(absolute), absolute: absolute, skipped: g.skipped, partial: len(g.partial) > 0}
 	contents := map[string][]file{} // by path without extension
 	var sidecars []file
 	for _, f := range g.files {
@@ -288,11 +293,16 @@ func (x *archive) scanEntity(ctx context.Context, root *os.Root, dir, absolute s
 	}
 	for _, f := range g.files {
 		if slices.ContainsFunc(contents[stem(f.key)], func(c file) bool { return c.key == f.key }) {
-			e.skipped = append(e.skipped, skipped{f, "no_sidecar", "has no sidecar"})
+			e.skipped = append(e.skipped, skipped{f, noSidecar, "has no sidecar"})
+		} else {
+			e.unsure = append(e.unsure, f.absolute)
 		}
 	}
 	return e, nil
 }
+
+// noSidecar is why files are skipped that have none.
+const noSidecar = "no_sidecar"
 
 // stem is a path without its extension.
 func stem(key string) string { return strings.TrimSuffix(key, path.Ext(key)) }
@@ -430,16 +440,37 @@ func (x *archive) index(ctx context.Context, memory *llmemory.Memory, e entity) 
 	case err != nil:
 		return err
 	}
-	n.log = n.owner.LogRun("archive", []string{e.absolute})
+	n.log = n.owner.LogRun(archiveOrigin, []string{e.absolute})
 	for i := range e.skipped {
 		s := &e.skipped[i]
 		n.skip(&s.file, nil, s.reason, s.why)
 	}
 	err := n.run(ctx, e.files, false)
+	if err == nil && n.opts.prune {
+		err = x.prune(ctx, e)
+	}
 	if end := n.end(ctx, err == nil); err == nil {
 		err = end
 	}
 	return err
+}
+
+// archiveOrigin is the origin of the runs over archives; their documents have others.
+const archiveOrigin = "archive"
+
+// prune deletes the documents of an entity whose file or sidecar has gone.
+func (x *archive) prune(ctx context.Context, e entity) error {
+	for _, path := range e.unsure {
+		if _, seen := x.n.seen[path]; !seen {
+			x.n.seen[path] = sight{status: llmemory.Skipped}
+		}
+	}
+	for i := range e.skipped {
+		if s := &e.skipped[i]; s.reason == noSidecar {
+			delete(x.n.seen, s.absolute)
+		}
+	}
+	return x.n.pruneFolder(ctx, archiveOrigin, e.absolute, !e.partial)
 }
 
 // mark writes into a sidecar what became of its file, if that is not there yet.

@@ -14,11 +14,7 @@ import (
 // prune deletes the documents that came from the named folders and whose files have gone.
 func (n *addition) prune(ctx context.Context, g *gathered) error {
 	for _, folder := range g.folders {
-		if slices.Contains(g.partial, folder) {
-			n.note("%s: nothing is pruned, as a part of it could not be read", shown(folder))
-			continue
-		}
-		if err := n.pruneFolder(ctx, folder); err != nil {
+		if err := n.pruneFolder(ctx, n.template.OriginID, folder, !slices.Contains(g.partial, folder)); err != nil {
 			return err
 		}
 	}
@@ -28,14 +24,20 @@ func (n *addition) prune(ctx context.Context, g *gathered) error {
 // pruneBatch is how many documents are deleted in a transaction.
 const pruneBatch = 500
 
-func (n *addition) pruneFolder(ctx context.Context, folder string) error {
-	known, err := n.owner.SourceFiles(ctx, n.template.OriginID, folder)
+// pruneFolder deletes the documents that came from a folder in runs of an origin, and whose files have gone; whole tells that all of the
+// folder could be read.
+func (n *addition) pruneFolder(ctx context.Context, origin, folder string, whole bool) error {
+	if !whole {
+		n.note("%s: nothing is pruned, as a part of it could not be read", shown(folder))
+		return nil
+	}
+	known, err := n.owner.SourceFiles(ctx, origin, folder)
 	if err != nil {
 		return err
 	}
 	var gone []llmemory.RunFile
 	for _, f := range known {
-		if n.stored[f.DocumentID] || n.present(f.Path) {
+		if n.stored[f.DocumentID] || n.present(&f) {
 			continue
 		}
 		switch _, err := n.owner.Get(ctx, f.DocumentID); {
@@ -76,14 +78,15 @@ func (n *addition) pruneFolder(ctx context.Context, folder string) error {
 	return nil
 }
 
-// present tells whether a file, or what lies within one, is there still as far as this run can tell: it was seen, if only as one that
-// cannot be read, or it lies within a file that did not have to be read again, or could not be.
-func (n *addition) present(path string) bool {
-	if _, seen := n.outcomes[path]; seen {
-		return true
+// present tells whether a document's file, or what lies within one, is there still as far as this run can tell: it was seen, if only as
+// one that cannot be read, and not found to be of another document; or it lies within a file that did not have to be read again, or
+// could not be.
+func (n *addition) present(f *llmemory.RunFile) bool {
+	if s, seen := n.seen[f.Path]; seen {
+		return s.document == "" || s.document == f.DocumentID
 	}
-	for at := strings.LastIndexByte(path, '/'); at > 0; at = strings.LastIndexByte(path[:at], '/') {
-		switch n.outcomes[path[:at]] {
+	for at := strings.LastIndexByte(f.Path, '/'); at > 0; at = strings.LastIndexByte(f.Path[:at], '/') {
+		switch n.seen[f.Path[:at]].status {
 		case llmemory.Unchanged, llmemory.Failed, llmemory.Skipped:
 			return true
 		}

@@ -137,7 +137,7 @@ var settings = []setting{
 	{key: "embed", arg: "now|later|never", commands: []string{"add", "archive index"}, fallback: "now", usage: "when to make vectors: at once, by \"embed\", or not at all",
 		target: func(o *options) any { return &o.embed }},
 
-	{key: "prune", commands: []string{"add"}, usage: "delete documents that came from a named folder and whose file has gone",
+	{key: "prune", commands: []string{"add", "archive index"}, usage: "delete documents that came from a named folder, or from the archive, and whose file has gone",
 		target: func(o *options) any { return &o.prune }},
 	{key: "retry-failed", commands: []string{"add", "archive index"}, usage: "read again what failed and has not changed since",
 		target: func(o *options) any { return &o.retryFailed }},

@@ -390,7 +390,7 @@ func (n *addition) choose(g *gathered, due map[string]bool) {
 		if isDue(f.absolute, due) {
 			files = append(files, f)
 		} else {
-			n.outcomes[f.absolute] = llmemory.Unchanged
+			n.seen[f.absolute] = sight{status: llmemory.Unchanged}
 		}
 	}
 	g.files = files
@@ -398,7 +398,7 @@ func (n *addition) choose(g *gathered, due map[string]bool) {
 		if isDue(s.absolute, due) {
 			return false
 		}
-		n.outcomes[s.absolute] = llmemory.Skipped
+		n.seen[s.absolute] = sight{status: llmemory.Skipped}
 		return true
 	})
 	n.total, n.far.total = len(files), 0
