@@ -52,7 +52,7 @@ func (x Extractor) builtin(format string) extract.Extractor {
 		return data.JSON{Lines: format == "jsonl"}
 	case "xml":
 		return data.XML{}
-	case "zip", "tar", "gzip", "bzip2", "zstd":
+	case "zip", "tar", "gzip", "bzip2", "xz", "zstd":
 		return archive.Extractor{}
 	case "notebook":
 		return notebook.Extractor{}
@@ -154,8 +154,8 @@ func mediaType(s string) string {
 	return strings.ToLower(strings.TrimSpace(t))
 }
 
-// version changes with every change to an extractor that may make another text of the same input.
-const version = "2"
+// version changes with every change to an extractor that may make another text of the same input, or one of what was refused.
+const version = "3"
 
 // Signature implements [extract.Signer]. With custom extractors of which one has no signature, it is empty.
 func (x Extractor) Signature() string {

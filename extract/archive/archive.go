@@ -1,4 +1,4 @@
-// Package archive walks archives and compressed files: zip, tar, and gzip, bzip2 and zstd around a tar or around a single file. What
+// Package archive walks archives and compressed files: zip, tar, and gzip, bzip2, xz and zstd around a tar or around a single file. What
 // lies within is handed on as documents of their own; nothing is written to disk.
 package archive
 
@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+
+	"github.com/therootcompany/xz"
 
 	"github.com/llmemory/llmemory/extract"
 	"github.com/llmemory/llmemory/internal/fault"
@@ -65,10 +67,11 @@ type walk struct {
 	warnings []string
 	untold   int
 	format   string
-	found    int // files, skipped ones included
-	locked   int // files that need a password
-	unread   int // files compressed in a way that is not read
-	given    int // files handed on
+	xz       *xz.Reader // of the pass before, or nil
+	found    int        // files, skipped ones included
+	locked   int        // files that need a password
+	unread   int        // files compressed in a way that is not read
+	given    int        // files handed on
 }
 
 // Extract implements [extract.Extractor].
@@ -177,7 +180,7 @@ func isTar(head []byte) bool {
 }
 
 func compression(head []byte) string {
-	for magic, format := range map[string]string{"\x1f\x8b": "gzip", "BZh": "bzip2", "\x28\xb5\x2f\xfd": "zstd"} {
+	for magic, format := range map[string]string{"\x1f\x8b": "gzip", "BZh": "bzip2", "\xfd7zXZ\x00": "xz", "\x28\xb5\x2f\xfd": "zstd"} {
 		if len(head) >= len(magic) && string(head[:len(magic)]) == magic {
 			return format
 		}

@@ -11,6 +11,8 @@ import (
 	"hash/crc32"
 	"io"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -108,6 +110,17 @@ func zstded(t testing.TB, data []byte) []byte {
 	return z.EncodeAll(data, nil)
 }
 
+// testdata reads a file that the program xz made: it has two streams (hello.xz), a tar, 8 MiB of zeros (zeros.xz), or a dictionary size
+// changed afterwards (window.xz).
+func testdata(t testing.TB, name string) []byte {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join("testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
 func TestWalks(t *testing.T) {
 	t.Parallel()
 	plain := tarball(t, file("a.txt"), tar.Header{Typeflag: tar.TypeDir, Name: "dir/"}, file("./dir/b ü.txt"))
@@ -127,6 +140,8 @@ func TestWalks(t *testing.T) {
 		"tar.zst":     {"a.tar.zst", "tar", zstded(t, plain), inTar},
 		"gz":          {"dir/notes.txt.gz", "gzip", extracttest.Gzip(t, []byte("hello")), []string{"notes.txt: hello"}},
 		"zst":         {"notes.txt.zst", "zstd", zstded(t, []byte("hello")), []string{"notes.txt: hello"}},
+		"tar.xz":      {"a.tar.xz", "tar", testdata(t, "two.tar.xz"), []string{"a.txt: one", "dir/b.txt: two"}},
+		"many in xz":  {"hello.txt.xz", "xz", testdata(t, "hello.xz"), []string{"hello.txt: hello xz\n"}},
 		"bz2":         {"notes.bz2", "bzip2", bz2, []string{"notes: hello bz\n"}},
 		"zip in zip":  {"a.zip", "zip", extracttest.Zip(t, "in.zip", string(extracttest.Zip(t, "x.txt", "deep"))), []string{"in.zip/x.txt: deep"}},
 		"many in gz":  {"a", "gzip", append(extracttest.Gzip(t, []byte("one ")), extracttest.Gzip(t, []byte("two"))...), []string{"a: one two"}},
@@ -312,9 +327,15 @@ func TestRefuses(t *testing.T) {
 		"tar.gz cut short":   {x, extracttest.Gzip(t, plain)[:100], extract.ErrDamaged},
 		"gz cut short":       {x, extracttest.Gzip(t, noise[:100_000])[:50_000], extract.ErrDamaged},
 		"zst cut short":      {x, zstded(t, noise[:100_000])[:50_000], extract.ErrDamaged},
+		"xz cut short":       {x, testdata(t, "hello.xz")[:50], extract.ErrDamaged},
+		"xz without a block": {x, testdata(t, "hello.xz")[:12], extract.ErrDamaged},
+		"xz without a check": {x, []byte("\xfd7zXZ\x00\x00\x02\x41\x5a\x00\x01"), extract.ErrDamaged},
+		"xz damaged":         {x, bytes.Replace(testdata(t, "hello.xz"), []byte("hello"), []byte("Hello"), 1), extract.ErrDamaged},
 		"bz2 damaged":        {x, []byte("BZh91AY&SY\x00\x00\x00\x00\x00\x00\x00\x00"), extract.ErrDamaged},
 		"zip bomb":           {x, extracttest.Zip(t, "a", string(zeros)), extract.ErrTooLarge},
 		"gzip bomb":          {x, extracttest.Gzip(t, zeros), extract.ErrTooLarge},
+		"xz bomb":            {x, testdata(t, "zeros.xz"), extract.ErrTooLarge},
+		"xz with a window":   {x, testdata(t, "window.xz"), extract.ErrTooLarge}, // 2^32-1 bytes
 		"zstd bomb":          {x, zstded(t, zeros), extract.ErrTooLarge},
 		"tar.gz bomb":        {x, extracttest.Gzip(t, append(append(plain[:1024:1024], huge...), zeros...)), extract.ErrTooLarge},
 		"large zip":          {small, extracttest.Zip(t, "a", string(noise[:3<<19]), "b", string(noise[3<<19:])), extract.ErrTooLarge},
@@ -386,6 +407,9 @@ func FuzzExtract(f *testing.F) {
 	f.Add(tarball(f, file("a"), tar.Header{Typeflag: tar.TypeSymlink, Name: "l", Linkname: "x"}))
 	f.Add(extracttest.Gzip(f, tarball(f, file("a"))))
 	f.Add(zstded(f, []byte("hello")))
+	for _, name := range []string{"hello.xz", "two.tar.xz", "zeros.xz", "window.xz"} {
+		f.Add(testdata(f, name))
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		run := func() (names []string, err error) {
 			_, err = archive.Extractor{Total: 8 << 20, Floor: 1 << 20}.Extract(t.Context(), extract.Input{

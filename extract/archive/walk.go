@@ -17,6 +17,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/klauspost/compress/zstd"
+	"github.com/therootcompany/xz"
 
 	"github.com/llmemory/llmemory/extract"
 	"github.com/llmemory/llmemory/internal/charset"
@@ -288,6 +289,7 @@ func (c withContext) Read(p []byte) (int, error) {
 
 // inflated is a decompressed stream that knows how much it has made of how much.
 type inflated struct {
+	format string
 	name   string // that the stream says it had
 	r      io.Reader
 	packed *counter
@@ -307,11 +309,14 @@ func (c *counter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// maxWindow is how much memory a zstd frame may ask for. It is what the highest of zstd's usual levels takes.
-const maxWindow = 32 << 20
+// maxWindow and maxDictionary are how much memory a zstd frame and a block of xz may ask for: what the highest of their usual levels take.
+const (
+	maxWindow     = 32 << 20
+	maxDictionary = 64 << 20
+)
 
 func (w *walk) decompress(compression string) (*inflated, error) {
-	i := &inflated{packed: &counter{r: io.NewSectionReader(w.src, 0, w.src.Size())}, walk: w, close: func() error { return nil }}
+	i := &inflated{format: compression, packed: &counter{r: io.NewSectionReader(w.src, 0, w.src.Size())}, walk: w, close: func() error { return nil }}
 	switch compression {
 	case "gzip":
 		z, err := gzip.NewReader(i.packed)
@@ -321,6 +326,17 @@ func (w *walk) decompress(compression string) (*inflated, error) {
 		i.r, i.name = z, z.Name
 	case "bzip2":
 		i.r = bzip2.NewReader(i.packed)
+	case "xz":
+		var err error
+		if w.xz == nil {
+			w.xz, err = xz.NewReader(i.packed, maxDictionary)
+		} else { // its dictionary, which may be large, is there already
+			err = w.xz.Reset(i.packed)
+		}
+		if err != nil {
+			return nil, xzError(err)
+		}
+		i.r = w.xz
 	case "zstd":
 		z, err := zstd.NewReader(i.packed, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {
@@ -329,6 +345,18 @@ func (w *walk) decompress(compression string) (*inflated, error) {
 		i.r, i.close = z, func() error { z.Close(); return nil }
 	}
 	return i, nil
+}
+
+// xzError says what an error of the xz reader means, which hands on those of what it reads from.
+func xzError(err error) error {
+	kind := extract.ErrDamaged
+	switch {
+	case errors.Is(err, xz.ErrMemlimit):
+		kind = extract.ErrTooLarge
+	case errors.Is(err, xz.ErrOptions), errors.Is(err, xz.ErrUnsupportedCheck):
+		kind = extract.ErrUnsupported
+	}
+	return fmt.Errorf("%w: %w", kind, err)
 }
 
 func (i *inflated) Read(p []byte) (int, error) {
@@ -341,6 +369,8 @@ func (i *inflated) Read(p []byte) (int, error) {
 		return 0, fmt.Errorf("%w: unpacks to more than %d bytes", extract.ErrTooLarge, i.walk.Total)
 	case err == nil, err == io.EOF:
 		return n, err
+	case i.format == "xz":
+		return n, xzError(err)
 	case errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
 		return n, fmt.Errorf("%w: %w", extract.ErrTooLarge, err)
 	}
