@@ -69,54 +69,68 @@ func (a *app) eval(ctx context.Context, dirs []string) error {
 	if _, err := a.searchOptions(); err != nil {
 		return err
 	}
-	collections := make([]*eval.Collection, len(dirs))
-	for i, dir := range dirs { // all faults come before hours of work
-		c, err := eval.Open(os.DirFS(dir))
-		if missing := (*fs.PathError)(nil); errors.As(err, &missing) {
-			return fmt.Errorf("collection: open %s: %w", filepath.Join(dir, missing.Path), missing.Err)
-		}
-		if err != nil {
-			return fmt.Errorf("collection %s: %w", dir, err)
-		}
-		collections[i] = c
+	collections, err := openCollections(dirs, eval.Open) // all faults come before hours of work
+	if err != nil {
+		return err
 	}
 	memory, closer, err := a.open(ctx, a.opts.mode != string(llmemory.ByText))
 	if err != nil {
 		return err
 	}
 	defer closer()
-	reports := make([]*eval.Report, len(dirs))
-	for i, c := range collections {
-		absolute, err := filepath.Abs(dirs[i])
+	return measure(a, collections, func(c *eval.Collection, name string, p *progress) (*eval.Report, error) {
+		report, _, err := a.evaluate(ctx, memory, c, name, p)
+		return report, err
+	})
+}
+
+// collection is what is in a folder, with the folder's name.
+type collection[C any] struct {
+	dir, name string
+	content   C
+}
+
+func openCollections[C any](dirs []string, open func(fs.FS) (C, error)) ([]collection[C], error) {
+	out := make([]collection[C], len(dirs))
+	for i, dir := range dirs {
+		absolute, err := filepath.Abs(dir)
 		if err != nil {
-			return fmt.Errorf("collection %s: %w", dirs[i], err)
+			return nil, fmt.Errorf("collection %s: %w", dir, err)
 		}
+		content, err := open(os.DirFS(dir))
+		if missing := (*fs.PathError)(nil); errors.As(err, &missing) {
+			return nil, fmt.Errorf("collection: open %s: %w", filepath.Join(dir, missing.Path), missing.Err)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("collection %s: %w", dir, err)
+		}
+		out[i] = collection[C]{dir, filepath.Base(absolute), content}
+	}
+	return out, nil
+}
+
+// measure makes a report of each collection and prints it: as text at once, as JSON in the end, one as it is and several as a list.
+func measure[C any, R interface{ WriteText(w io.Writer) error }](a *app, collections []collection[C],
+	report func(content C, name string, p *progress) (R, error)) error {
+	reports := make([]R, len(collections))
+	for i, c := range collections {
 		progress := a.progress()
-		reports[i], _, err = a.evaluate(ctx, memory, c, filepath.Base(absolute), progress)
+		var err error
+		reports[i], err = report(c.content, c.name, progress)
 		progress.clear()
 		if err != nil {
-			return fmt.Errorf("collection %s: %w", dirs[i], err)
+			return fmt.Errorf("collection %s: %w", c.dir, err)
 		}
-		if err := a.reported(i, reports[i]); err != nil {
+		if a.opts.json {
+			continue
+		}
+		if i > 0 {
+			a.printf("\n")
+		}
+		if err := reports[i].WriteText(a.stdout); err != nil {
 			return err
 		}
 	}
-	return printReports(a, reports)
-}
-
-// reported prints the i-th report, unless all of them are printed together as JSON.
-func (a *app) reported(i int, r interface{ WriteText(w io.Writer) error }) error {
-	if a.opts.json {
-		return nil
-	}
-	if i > 0 {
-		a.printf("\n")
-	}
-	return r.WriteText(a.stdout)
-}
-
-// printReports prints reports as JSON if that was asked for: one as it is, several as a list.
-func printReports[R any](a *app, reports []R) error {
 	switch {
 	case !a.opts.json:
 		return nil
@@ -166,13 +180,9 @@ func (a *app) evaluate(ctx context.Context, memory *llmemory.Memory, c *eval.Col
 
 // evalChunking measures ways to cut documents.
 func (a *app) evalChunking(ctx context.Context, dirs []string) error {
-	collections := make([]*eval.Excerpts, len(dirs))
-	for i, dir := range dirs {
-		e, err := eval.OpenExcerpts(os.DirFS(dir))
-		if err != nil {
-			return fmt.Errorf("collection %s: %w", dir, err)
-		}
-		collections[i] = e
+	collections, err := openCollections(dirs, eval.OpenExcerpts)
+	if err != nil {
+		return err
 	}
 	model, err := a.embedder()
 	if err != nil {
@@ -182,24 +192,13 @@ func (a *app) evalChunking(ctx context.Context, dirs []string) error {
 		return usagef("--chunking compares passages by their vectors, and there is no embedder: \"llmemory models pull\" fetches a model that runs here")
 	}
 	vectors := embedding.Reuse(model, embedding.NewLRU(100_000), "eval") // strategies have many passages in common
-	reports := make([]*eval.ChunkingReport, len(dirs))
-	for i, e := range collections {
-		absolute, err := filepath.Abs(dirs[i])
-		if err != nil {
-			return fmt.Errorf("collection %s: %w", dirs[i], err)
-		}
-		progress := a.progress()
-		reports[i], err = evaluate.Chunking(ctx, evaluate.ChunkingConfig{
-			Excerpts: e, Name: filepath.Base(absolute), Embedder: vectors, Strategies: evaluate.Strategies(vectors), Progress: progress.show,
+	return measure(a, collections, func(e *eval.Excerpts, name string, p *progress) (*eval.ChunkingReport, error) {
+		report, err := evaluate.Chunking(ctx, evaluate.ChunkingConfig{
+			Excerpts: e, Name: name, Embedder: vectors, Strategies: evaluate.Strategies(vectors), Progress: p.show,
 		})
-		progress.clear()
-		if err != nil {
-			return fmt.Errorf("collection %s: %w", dirs[i], err)
+		if err == nil {
+			report.Embedder = modelName(model.Model())
 		}
-		reports[i].Embedder = modelName(model.Model())
-		if err := a.reported(i, reports[i]); err != nil {
-			return err
-		}
-	}
-	return printReports(a, reports)
+		return report, err
+	})
 }
