@@ -408,7 +408,7 @@ func (s *scanner) emit(lo, head, end int, nested bool, depth int, path []string)
 		if err := s.release(int(s.rows[last-1].end)); err != nil {
 			return err
 		}
-		if last < end {
+		if last < end && int(s.rows[last].start) < to { // no mere white space
 			return s.block(int(s.rows[last].start), to, closerStrength, s.code)
 		}
 		return nil
