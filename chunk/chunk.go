@@ -32,8 +32,9 @@ type Piece struct {
 	Level int
 	// Parent is the index, in the same result, of the parent that covers the piece, or -1.
 	Parent int
-	// Heading is the path of headings in force at Start, outermost first, without mark-up. The slice may be shared between
-	// pieces and must not be changed.
+	// Heading is the path of headings in force at Start, outermost first, without mark-up. That of source code names the declarations
+	// in the piece; if they are several, the last element is a list of names. The slice may be shared between pieces and must
+	// not be changed.
 	Heading []string
 	// Tokens is the number of tokens in the piece as the chunker counts them.
 	Tokens int

@@ -14,7 +14,8 @@
 //	text, markdown, html, pdf, docx, report, unknown    160      600
 //	business_report                                     160      600
 //	legal_document                                      150      600
-//	code, technical_doc                                 165      700
+//	technical_doc                                       165      700
+//	code                                                200      700
 //	email                                               120      450
 //	presentation, chat                                  100      400
 //
@@ -29,8 +30,9 @@
 // parent. A heading belongs to what stands under it.
 //
 // HTML is cut at its blocks, tags included; CSV between rows; slides at their pages. Source code is cut between declarations, each with
-// its comment: Go is parsed, and of some twenty other languages the brackets or the indentation are followed, which is no parsing. The
-// header of a table is the last heading of the rows that are cut from it, and a declaration's name that of its leaves.
+// its comment: Go is parsed, and of some twenty other languages the brackets or the indentation are followed, which is no parsing.
+// Neighbouring declarations are put together as far as they fit into a leaf, and none that fits is cut. The header of a table is the
+// last heading of the rows that are cut from it, and the names of the declarations in a leaf are its last heading.
 //
 // A message falls into its header, what its sender wrote, each run of quoted lines by depth, messages within it, and signatures; no
 // leaf holds two of these, and their headings are the subject and who wrote them. A chat falls into turns, which are put together but

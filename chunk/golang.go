@@ -4,6 +4,8 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"slices"
+	"sort"
 	"strings"
 )
 
@@ -111,7 +113,67 @@ func (b *builder) declaration(start, end int, path []string, depth int, split sp
 		s = blockStrength // a few words at the beginning may stay with the first declaration
 	}
 	b.declared, b.loosened = true, false
+	if b.pending { // a declaration is rather kept whole than begun beside the head of what holds it
+		if cost := b.measure(start, end, b.keep); cost <= b.keep && cost > b.max-b.pendingCost {
+			if err := b.release(start); err != nil {
+				return err
+			}
+		}
+	}
 	return b.block(start, end, s, split)
+}
+
+// maxNamesBytes is how long the names of several declarations together may be in a heading: the text is what matters.
+const maxNamesBytes = 96
+
+// over returns the path of headings for a part of source code: where several declarations are in it, what their paths have in common,
+// and then their names.
+func (o outline) over(start, end int) []string {
+	var paths [][]string // without those of what holds the declaration before or after
+	for _, h := range o[max(0, sort.Search(len(o), func(i int) bool { return o[i].start > start })-1):] {
+		if h.start >= end {
+			break
+		}
+		switch n := len(paths); {
+		case len(h.path) == 0, n > 0 && shared(paths[n-1], h.path) == len(h.path):
+		case n > 0 && shared(paths[n-1], h.path) == len(paths[n-1]):
+			paths[n-1] = h.path
+		default:
+			paths = append(paths, h.path)
+		}
+	}
+	if len(paths) == 0 {
+		return nil
+	}
+	common := len(paths[0])
+	for _, path := range paths {
+		common = min(common, shared(paths[0], path))
+	}
+	if len(paths) == 1 {
+		return paths[0]
+	}
+	var names []string
+	length := 0
+	for _, path := range paths {
+		name := strings.Join(path[common:], ".")
+		if slices.Contains(names, name) {
+			continue
+		}
+		if length += len(name) + len(", "); length > maxNamesBytes && len(names) > 0 {
+			names = append(names, "…")
+			break
+		}
+		names = append(names, name)
+	}
+	return append(paths[0][:common:common], strings.Join(names, ", "))
+}
+
+// shared returns how many headings two paths begin with alike.
+func shared(a, b []string) (n int) {
+	for n < min(len(a), len(b)) && a[n] == b[n] {
+		n++
+	}
+	return n
 }
 
 // loose adds what stands between declarations.

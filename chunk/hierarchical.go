@@ -15,7 +15,7 @@ import (
 )
 
 // version is part of the signature. It goes up with every change that may cut any text differently.
-const version = 3
+const version = 4
 
 // DefaultMaxLeafTokens leaves room in the 256 word pieces of all-MiniLM-L6-v2 for the document's name and headings.
 const DefaultMaxLeafTokens = 220
@@ -27,7 +27,7 @@ const maxTokenBytes = 16
 // Size is how large the pieces of one document type should be, in tokens. Zero fields take the default.
 type Size struct {
 	// Leaf is the size aimed at. Leaves may exceed it by half, so that more paragraphs, tables and functions stay whole, but
-	// never MaxLeafTokens. An aim above three quarters of that is lowered to it.
+	// never MaxLeafTokens. An aim above three quarters of that, nine tenths in source code, is lowered to it.
 	Leaf int
 	// Parent is the size aimed at for parents, which may exceed it by half.
 	Parent int
@@ -120,7 +120,7 @@ var sizes = map[string]Size{
 	"docx":            {160, 600},
 	"report":          {160, 600},
 	"unknown":         {160, 600},
-	"code":            {165, 700},
+	"code":            {200, 700},
 	"technical_doc":   {165, 700},
 	"legal_document":  {150, 600},
 	"business_report": {160, 600},
@@ -179,7 +179,7 @@ func (h Hierarchical) max() int {
 }
 
 // size returns the sizes for a document type with defaults filled in and the limit applied.
-func (h Hierarchical) size(label string) Size {
+func (h Hierarchical) size(label string, structure Structure) Size {
 	standard, known := sizes[label]
 	own, set := h.Sizes[label]
 	if !known {
@@ -189,8 +189,11 @@ func (h Hierarchical) size(label string) Size {
 		}
 	}
 	size := Size{Leaf: cmp.Or(own.Leaf, standard.Leaf), Parent: cmp.Or(own.Parent, standard.Parent)}
-	size.Leaf = max(1, min(size.Leaf, h.max()*3/4))
-
+	largest := h.max() * 3 / 4
+	if structure == Code {
+		largest = h.max() * 9 / 10
+	}
+	size.Leaf = max(1, min(size.Leaf, largest))
 	return size
 }
 
@@ -207,7 +210,8 @@ func (h Hierarchical) chunk(ctx context.Context, t Text, window int) ([]Piece, e
 	if !utf8.ValidString(t.Content) {
 		return nil, fmt.Errorf("chunk: %w", ErrInvalidUTF8)
 	}
-	count, size, limit := h.Count, h.size(t.Type), h.max()
+	structure := h.structure(t)
+	count, size, limit := h.Count, h.size(t.Type, structure), h.max()
 	if count == nil {
 		count = wordpiece.Default().Count
 	}
@@ -216,20 +220,27 @@ func (h Hierarchical) chunk(ctx context.Context, t Text, window int) ([]Piece, e
 		max: limit, keep: min(limit, size.Leaf*3/2), crumb: min(12, limit/8), tiny: size.Leaf * 2 / 5,
 		window: window,
 	}
-	if err := b.read(h.structure(t), t); err != nil {
+	if err := b.read(structure, t); err != nil {
 		return nil, fmt.Errorf("chunk: %w", err)
 	}
 	if len(b.soft) > 0 {
 		b.outline = append(b.soft, b.outline...)
 		slices.SortStableFunc(b.outline, func(a, b heading) int { return a.start - b.start })
 	}
-	packer := packer{units: b.units, target: size.Leaf, max: b.keep}
+	packer := packer{units: b.units, target: size.Leaf, max: b.keep, radius: size.Leaf / 2}
+	if structure == Code {
+		packer.code, packer.radius = true, size.Leaf*3/4
+	}
 	packer.sections(0, len(b.units))
 	leaves, err := b.leaves(packer.cuts)
 	if err != nil {
 		return nil, fmt.Errorf("chunk: %w", err)
 	}
-	pieces := assemble(leaves, size.Parent, b.outline)
+	headings := func(start, _ int) []string { return b.outline.at(start) }
+	if b.declared {
+		headings = b.outline.over
+	}
+	pieces := assemble(leaves, size.Parent, headings)
 	if b.speakers != nil {
 		b.speakers.headings(pieces)
 	}
@@ -315,11 +326,11 @@ func strongest(units []unit, lo, hi int) int {
 }
 
 // assemble makes the result: leaves with their headings, and parents before the leaves they cover.
-func assemble(leaves []unit, parentTarget int, outline outline) []Piece {
+func assemble(leaves []unit, parentTarget int, headings func(start, end int) []string) []Piece {
 	if len(leaves) == 0 {
 		return nil
 	}
-	groups := packer{units: leaves, target: parentTarget, max: parentTarget * 3 / 2}
+	groups := packer{units: leaves, target: parentTarget, max: parentTarget * 3 / 2, radius: parentTarget / 2}
 	groups.parents(0, len(leaves))
 	pieces := make([]Piece, 0, len(leaves)+len(groups.cuts))
 	for i, lo := range groups.cuts {
@@ -336,12 +347,12 @@ func assemble(leaves []unit, parentTarget int, outline outline) []Piece {
 			}
 			pieces = append(pieces, Piece{
 				Start: leaves[lo].start, End: leaves[hi-1].end, Level: 1, Parent: -1,
-				Heading: outline.at(leaves[lo].start), Tokens: tokens,
+				Heading: headings(leaves[lo].start, leaves[hi-1].end), Tokens: tokens,
 			})
 		}
 		for _, leaf := range leaves[lo:hi] {
 			pieces = append(pieces, Piece{
-				Start: leaf.start, End: leaf.end, Parent: parent, Heading: outline.at(leaf.start), Tokens: leaf.cost,
+				Start: leaf.start, End: leaf.end, Parent: parent, Heading: headings(leaf.start, leaf.end), Tokens: leaf.cost,
 			})
 		}
 	}

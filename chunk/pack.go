@@ -5,20 +5,24 @@ package chunk
 // # Content-defined cuts
 //
 // Filling groups from the beginning of a text would move every later cut when one paragraph grows. Instead, a border is a
-// cut for what stands within half the target of it: if none of the borders there is better, by strength first and then by
-// the hash of the unit that follows. (Content-defined chunking by local maxima; Bjørner, Blass and Gurevich,
-// Content-dependent chunking for differential compression, the local maximum approach, 2007.) Such cuts lie at least half a
-// target apart, and an edit affects none farther from it than that. Only between two of them, where it cannot spread, is the
-// rest cut by the best division there is.
+// cut for what stands within a radius of it, such as half the target: if none of the borders there is better, by strength first and
+// then by the hash of the unit that follows. (Content-defined chunking by local maxima; Bjørner, Blass and Gurevich,
+// Content-dependent chunking for differential compression, the local maximum approach, 2007.) Such cuts lie at least a radius
+// apart, and an edit affects none farther from it than that. Only between two of them, where it cannot spread, is the rest cut by
+// the best division there is: a larger radius fills the groups better, and lets an edit change more of them.
 //
 // # Sections
 //
 // Borders between sections come first, the strongest before the weaker: a group never holds the end of one section and the
-// beginning of another, unless both are tiny, whole, and of the same parent.
+// beginning of another, unless both are tiny, whole, and of the same parent. Sections of source code are declarations, of which several
+// make a passage: they are put together wherever that fits, and one is cut, and its parts are put together, only where it is too large
+// itself. (Zhang et al., cAST: Enhancing Code Retrieval-Augmented Generation with Structural Chunking via Abstract Syntax Tree, 2025.)
 type packer struct {
 	units  []unit
 	target int
 	max    int
+	radius int  // a border is a cut if none within so many tokens is better
+	code   bool // sections are declarations
 	cuts   []int
 }
 
@@ -66,11 +70,15 @@ func (p *packer) sections(lo, hi int) {
 		p.parts(lo, hi, top, p.sections)
 		return
 	}
-	if p.total(lo, hi) <= p.target {
+	small, limit := p.tiny(), p.target
+	if p.code {
+		small, limit = p.max+1, p.max
+	}
+	if p.total(lo, hi) <= limit {
 		p.cuts = append(p.cuts, lo)
 		return
 	}
-	p.siblings(lo, hi, top, p.tiny(), p.target, p.sections)
+	p.siblings(lo, hi, top, small, limit, p.sections)
 }
 
 // siblings puts runs of sibling sections together that are smaller than small, and passes the others on to large.
@@ -81,7 +89,7 @@ func (p *packer) siblings(lo, hi int, s strength, small, limit int, large func(l
 		if len(run) == 0 {
 			return
 		}
-		inner := packer{units: run, target: p.target, max: limit}
+		inner := packer{units: run, target: p.target, max: limit, radius: p.radius}
 		inner.section(0, len(run))
 		for _, cut := range inner.cuts {
 			p.cuts = append(p.cuts, first[cut])
@@ -137,10 +145,9 @@ func (p *packer) less(i, j int) bool {
 	return a.head < b.head
 }
 
-// maxima returns the borders inside units[lo:hi] than which none within half the target, to either side, is better. The
-// ends of the range are better than any.
+// maxima returns the borders inside units[lo:hi] than which none within the radius, to either side, is better. The ends of the
+// range are better than any.
 func (p *packer) maxima(lo, hi int) []int {
-	radius := p.target / 2
 	at := make([]int, hi-lo+1) // at[i-lo] is where units[i] begins, in tokens
 	for i := lo; i < hi; i++ {
 		at[i-lo+1] = at[i-lo] + p.units[i].cost
@@ -150,7 +157,7 @@ func (p *packer) maxima(lo, hi int) []int {
 	sweep := func(from, to, step int, keep func(worse, than int) bool) {
 		var queue []int
 		for i := from; i != to; i += step {
-			for len(queue) > 0 && abs(at[queue[0]-lo]-at[i-lo]) > radius {
+			for len(queue) > 0 && abs(at[queue[0]-lo]-at[i-lo]) > p.radius {
 				queue = queue[1:]
 			}
 			for len(queue) > 0 && keep(queue[len(queue)-1], i) {
@@ -161,7 +168,7 @@ func (p *packer) maxima(lo, hi int) []int {
 		}
 	}
 	for i := range best {
-		best[i] = at[i] > radius && at[hi-lo]-at[i] > radius
+		best[i] = at[i] > p.radius && at[hi-lo]-at[i] > p.radius
 	}
 	// Of borders that are equal in everything the first one counts as better.
 	sweep(lo+1, hi, 1, func(worse, than int) bool { return p.less(worse, than) })

@@ -266,3 +266,43 @@ func TestPagesInFront(t *testing.T) {
 		})
 	}
 }
+
+// TestDeclarationsAreTogether checks that small declarations share leaves, that these name them all, and that none is cut or parted from
+// its comment.
+func TestDeclarationsAreTogether(t *testing.T) {
+	t.Parallel()
+	w := newWriter(3)
+	for markup, form := range map[string]string{
+		"go":         "// %[2]s\nfunc f%[1]d(a int) int { return a }\n\n",
+		"javascript": "/** %[2]s */\nfunction f%[1]d(a) {\n\treturn a;\n}\n\n",
+		"python":     "# %[2]s\ndef f%[1]d(a):\n    return a\n\n",
+	} {
+		var text strings.Builder
+		if markup == "go" {
+			text.WriteString("package p; ")
+		}
+		for i := range 100 {
+			fmt.Fprintf(&text, form, 100+i, w.sentence())
+		}
+		leaves, _ := leavesOf(t, text.String(), "code", markup)
+		tokens := 0
+		for _, leaf := range leaves {
+			s := text.String()[leaf.Start:leaf.End]
+			tokens += leaf.Tokens
+			var names []string
+			for _, part := range strings.Split(strings.TrimPrefix(s, "package p; "), "\n\n") {
+				_, name, _ := strings.Cut(strings.ReplaceAll(part, " f1", "\x00f1"), "\x00")
+				if !strings.HasPrefix(part, form[:1]) || len(name) < 4 {
+					t.Fatalf("%s: a declaration is cut: %q", markup, part)
+				}
+				names = append(names, name[:4])
+			}
+			if got, want := strings.Join(leaf.Heading, " > "), strings.Join(names, ", "); got != want {
+				t.Errorf("%s: heading %q, want %q", markup, got, want)
+			}
+		}
+		if mean := tokens / len(leaves); mean < 150 {
+			t.Errorf("%s: %d tokens in a leaf on average, want at least 150", markup, mean)
+		}
+	}
+}
