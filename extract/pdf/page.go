@@ -17,6 +17,7 @@ type page struct {
 	lines  []line
 	notes  []string // form fields and annotations
 	images bool     // an image is drawn on it; looked at only where there is no text
+	glyphs bool     // what is written on it stands for no known characters: there are no lines
 }
 
 func (p page) empty() bool { return len(p.lines) == 0 && len(p.notes) == 0 }

@@ -288,7 +288,7 @@ func (d *document) read() (extract.Text, error) {
 	}
 	words := lexicon(pages)
 	var b strings.Builder
-	var silent []int
+	var silent, glyphs []int
 	for i, p := range pages {
 		body := p.text(words)
 		if b.Len() > 0 && body != "" {
@@ -299,16 +299,22 @@ func (d *document) read() (extract.Text, error) {
 		if p.images && p.empty() {
 			silent = append(silent, i+1)
 		}
+		if p.glyphs {
+			glyphs = append(glyphs, i+1)
+		}
 		if d.max > 0 && b.Len() > d.max {
 			return extract.Text{}, fmt.Errorf("%w: must be at most %d bytes", extract.ErrTooLarge, d.max)
 		}
 	}
 	text.Content = b.String()
 	if strings.TrimSpace(text.Content) == "" {
-		return extract.Text{}, noText(len(pages), len(silent), broken)
+		return extract.Text{}, noText(len(pages), len(silent), len(glyphs), broken)
 	}
 	if len(silent) > 0 {
 		text.Warnings = append(text.Warnings, fmt.Sprintf("%s without a text layer (OCR is needed to read them): %s of %d", plural(len(silent), "page"), ranges(silent), len(pages)))
+	}
+	if len(glyphs) > 0 {
+		text.Warnings = append(text.Warnings, fmt.Sprintf("%s whose glyphs stand for no known characters (OCR is needed to read them): %s of %d", plural(len(glyphs), "page"), ranges(glyphs), len(pages)))
 	}
 	if len(broken) > 0 {
 		text.Warnings = append(text.Warnings, fmt.Sprintf("%s could not be read: %s of %d (%v)", plural(len(broken), "page"), ranges(broken), len(pages), cause))
@@ -317,11 +323,14 @@ func (d *document) read() (extract.Text, error) {
 }
 
 // noText says why a PDF that opens holds no text.
-func noText(pages, images int, broken []int) error {
+func noText(pages, images, glyphs int, broken []int) error {
 	what := fmt.Sprintf("%s without a text layer", plural(pages, "page"))
-	if images > 0 {
+	switch {
+	case glyphs > 0:
+		what = fmt.Sprintf("%s, %d of them with glyphs that stand for no known characters: OCR is needed", plural(pages, "page"), glyphs)
+	case images > 0:
 		what += ", scanned: OCR is needed"
-	} else {
+	default:
 		what += " nor image: OCR is needed if anything is drawn on them"
 	}
 	if len(broken) > 0 {
@@ -334,6 +343,7 @@ const (
 	maxPages  = 100_000
 	maxBroken = 100     // pages at the beginning that cannot be read before the rest is not tried
 	maxLaid   = 100_000 // characters of a page whose places are looked at
+	maxLooked = 100     // characters of a page of which it is asked whether they are known
 	maxNotes  = 2_000   // annotations of a page
 )
 
@@ -350,6 +360,9 @@ func (d *document) page(i int) (p page, err error) {
 		return page{}, d.inst.brokeOff("read page "+strconv.Itoa(i+1), err)
 	}
 	count, err := d.inst.FPDFText_CountChars(&requests.FPDFText_CountChars{TextPage: tp.TextPage})
+	if err == nil && d.unknown(tp.TextPage, count.Count) {
+		p.glyphs, count.Count = true, 0
+	}
 	if err == nil && count.Count > maxLaid { // too many to look at each: as PDFium orders them
 		if d.max > 0 && d.bytes+count.Count/4 > d.max { // a line takes two of PDFium's characters for one of ours
 			return page{}, fmt.Errorf("%w: must be at most %d bytes", extract.ErrTooLarge, d.max)
@@ -377,10 +390,27 @@ func (d *document) page(i int) (p page, err error) {
 		d.bytes += len(l.text)
 	}
 	p.notes = d.notes(ref)
-	if p.empty() {
+	if p.empty() && !p.glyphs {
 		p.images = d.hasImage(ref)
 	}
 	return p, nil
+}
+
+// unknown tells whether most of so many characters of a page are none: they are glyphs of a font that does not say which characters it
+// draws, and what PDFium has for them are their numbers.
+func (d *document) unknown(page references.FPDF_TEXTPAGE, count int) bool {
+	bad, looked := 0, min(count, maxLooked)
+	for i := range looked {
+		at := int(int64(i) * int64(count) / int64(looked))
+		e, err := d.inst.FPDFText_HasUnicodeMapError(&requests.FPDFText_HasUnicodeMapError{TextPage: page, Index: at})
+		if err != nil {
+			return false
+		}
+		if e.HasUnicodeMapError {
+			bad++
+		}
+	}
+	return bad*10 > looked*6
 }
 
 // hasImage tells whether an image is drawn on the page.

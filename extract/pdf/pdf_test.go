@@ -41,6 +41,35 @@ func read(t *testing.T, f *pdfFile) extract.Text {
 	return extracttest.Extract(t, reader, extract.Input{}, f.bytes())
 }
 
+// Glyphs of a font that does not say which characters it draws are no text: what PDFium has for them are their numbers.
+func TestUnknownGlyphs(t *testing.T) {
+	t.Parallel()
+	glyphs := func(f *pdfFile, s string) {
+		cid := f.add("<</Type/Font/Subtype/CIDFontType2/BaseFont/ABCDEF+Test/CIDSystemInfo<</Registry(Adobe)/Ordering(Identity)/Supplement 0>>/DW 500/CIDToGIDMap/Identity>>")
+		font := f.add(fmt.Sprintf("<</Type/Font/Subtype/Type0/BaseFont/ABCDEF+Test/Encoding/Identity-H/DescendantFonts[%d 0 R]>>", cid))
+		var b strings.Builder
+		for _, r := range s {
+			fmt.Fprintf(&b, "%04x", r-29) // as in many fonts
+		}
+		f.font, font = font, f.font
+		f.page("BT /F 12 Tf 50 700 Td <"+b.String()+"> Tj ET\n", "")
+		f.font = font
+	}
+	f := newPDF()
+	glyphs(f, "Ships that enter the harbour")
+	if _, err := reader.Extract(t.Context(), extract.Input{Reader: bytes.NewReader(f.bytes())}); !errors.Is(err, extract.ErrNoText) || !strings.Contains(err.Error(), "OCR") {
+		t.Errorf("error = %v", err)
+	}
+	f = newPDF()
+	f.page(show(text{50, 700, 12, "First page"}), "")
+	glyphs(f, "announce themselves")
+	f.page(show(text{50, 700, 12, "Third page"}), "")
+	got := read(t, f)
+	if got.Content != "First page\n\nThird page" || len(got.Warnings) != 1 || !strings.Contains(got.Warnings[0], "2 of 3") {
+		t.Errorf("%q, warnings %q", got.Content, got.Warnings)
+	}
+}
+
 func TestPagesAndMetadata(t *testing.T) {
 	t.Parallel()
 	f := newPDF()
