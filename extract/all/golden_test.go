@@ -3,9 +3,12 @@ package all_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/xml"
 	"fmt"
+	"mime/quotedprintable"
+	"slices"
 	"strings"
 	"testing"
 
@@ -207,6 +210,30 @@ func TestGolden(t *testing.T) {
 		return b.String()
 	}
 	rest := want()[strings.Index(want(), "\n")+1:]
+	page := "<html><head><title>" + escaped(article[0].text[0]) + "</title></head><body><h1>" + escaped(article[0].text[0]) + "</h1>" + asHTML() + "</body></html>"
+	mail := "From: a@example.org\nSubject: x\nDate: Mon, 2 Feb 2026 09:14:00 +0100\nMIME-Version: 1.0\n"
+	var quoted, based strings.Builder
+	qp := quotedprintable.NewWriter(&quoted)
+	if _, err := qp.Write([]byte(page)); err != nil || qp.Close() != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(base64.StdEncoding.EncodeToString([]byte(want())), "")
+	for line := range slices.Chunk(lines, 76) {
+		based.WriteString(strings.Join(line, "") + "\n")
+	}
+	const envelope = "From a@example.org\nDate Mon, 2 Feb 2026 09:14:00 +0100\nSubject x\n"
+	records := ""
+	for line := range strings.Lines(want()) {
+		record, err := json.Marshal(map[string]string{"text": strings.TrimSpace(line)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		records += string(record) + "\n"
+	}
+	book := zipOf(t, "mimetype", "application/epub+zip", "META-INF/container.xml",
+		`<container xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><rootfiles><rootfile full-path="b.opf"/></rootfiles></container>`, "b.opf",
+		`<package xmlns="http://www.idpf.org/2007/opf"><manifest><item id="a" href="a.xhtml" media-type="application/xhtml+xml"/></manifest><spine><itemref idref="a"/></spine></package>`,
+		"a.xhtml", page)
 	for name, tc := range map[string]struct{ name, content, format, markup, want string }{
 		"text":     {"a.txt", want(), "text", "", want()},
 		"markdown": {"a.md", markdown(), "markdown", "markdown", want()},
@@ -215,6 +242,16 @@ func TestGolden(t *testing.T) {
 		"json":     {"a.json", asJSON(), "json", "json", "blocks " + want()},
 		"xml":      {"a.xml", asXML(), "xml", "", want()},
 		"notebook": {"a.ipynb", asNotebook(t), "notebook", "markdown", want()},
+		"html":     {"a.html", page, "html", "markdown", want()},
+		"epub":     {"a.epub", book, "epub", "markdown", want()},
+		"jsonl":    {"a.jsonl", records, "jsonl", "jsonl", strings.ReplaceAll("text "+strings.TrimSpace(want()), "\n", "\ntext ")},
+		"yaml":     {"a.yaml", "article: |\n  " + strings.ReplaceAll(want(), "\n", "\n  "), "yaml", "yaml", "article " + want()},
+		"html mail": {
+			"a.eml", mail + "Content-Type: text/html; charset=utf-8\nContent-Transfer-Encoding: quoted-printable\n\n" + quoted.String(), "eml", "email", envelope + want(),
+		},
+		"plain mail": {
+			"a.eml", mail + "Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\n" + based.String(), "eml", "email", envelope + want(),
+		},
 		"rss": {
 			"a.rss", "<rss><channel><title>" + escaped(article[0].text[0]) + "</title><item><title>Entry</title><description>" + escaped(asHTML()) + "</description></item></channel></rss>",
 			"feed", "markdown", article[0].text[0] + "\nEntry\n" + rest,

@@ -129,6 +129,7 @@ func TestText(t *testing.T) {
 
 const sheets = `<table:table table:name="First"><table:table-row><table:table-cell><text:p>Place</text:p></table:table-cell><table:table-cell table:number-columns-repeated="3"/><table:table-cell><text:p>When</text:p></table:table-cell></table:table-row>
 <table:table-row><table:table-cell><text:p>שלום</text:p><office:annotation><text:p>Is it so?</text:p></office:annotation></table:table-cell><table:table-cell office:value-type="float" office:value="1234.5"><text:p>1,234.50 €</text:p></table:table-cell><table:table-cell table:number-columns-repeated="2"/><table:table-cell office:value-type="date" office:date-value="2024-05-06"><text:p>6.5.24</text:p></table:table-cell></table:table-row>
+<table:table-row><table:table-cell><text:p>潮の</text:p><text:p>満ち引き</text:p></table:table-cell></table:table-row>
 <table:table-row table:number-rows-repeated="2"><table:table-cell table:number-columns-repeated="2" office:value-type="float" office:value="1"><text:p>1</text:p></table:table-cell></table:table-row>
 <table:table-row table:number-rows-repeated="1048576"><table:table-cell table:number-columns-repeated="16384"/></table:table-row></table:table>
 <table:table table:name="Empty"><table:table-row><table:table-cell/></table:table-row></table:table>`
@@ -137,7 +138,7 @@ func TestSheets(t *testing.T) {
 	t.Parallel()
 	got := extracttest.Extract(t, odf.Extractor{}, extract.Input{}, document(t, "spreadsheet", "", sheets, parts...))
 	text := extract.Text{
-		Content: "## First\n\n| Place | | When |\n| --- | --- | --- |\n| שלום | 1,234.50 € | 2024-05-06 |\n| 1 | 1 |\n| 1 | 1 |\n\n> Comment: Is it so?\n\n## Empty\n",
+		Content: "## First\n\n| Place | | When |\n| --- | --- | --- |\n| שלום | 1,234.50 € | 2024-05-06 |\n| 潮の 満ち引き |\n| 1 | 1 |\n| 1 | 1 |\n\n> Comment: Is it so?\n\n## Empty\n",
 		Type:    "report", Format: "ods", Markup: "markdown", Title: "Tides", Author: "Ada Moor", Language: "en", Date: date,
 	}
 	if diff := cmp.Diff(text, got); diff != "" {
@@ -153,13 +154,13 @@ func TestSheets(t *testing.T) {
 const slides = `<draw:page><draw:frame presentation:class="subtitle"><draw:text-box><text:p>A talk</text:p></draw:text-box></draw:frame><draw:frame presentation:class="title"><draw:text-box><text:p>Tides</text:p></draw:text-box></draw:frame>
 <draw:frame presentation:class="footer"><draw:text-box><text:p>Footer</text:p></draw:text-box></draw:frame>
 <presentation:notes><draw:page-thumbnail/><draw:frame presentation:class="notes"><draw:text-box><text:p>Speak slowly.</text:p></draw:text-box></draw:frame></presentation:notes></draw:page>
-<draw:page><draw:g><draw:custom-shape><text:p>In a group</text:p></draw:custom-shape></draw:g><draw:frame><draw:text-box><text:list><text:list-item><text:p>one</text:p><text:list><text:list-item><text:p>inner</text:p></text:list-item></text:list></text:list-item></text:list></draw:text-box></draw:frame>
+<draw:page><draw:g><draw:custom-shape><text:p>In a group</text:p><text:p>שלום עולם</text:p></draw:custom-shape></draw:g><draw:frame><draw:text-box><text:list><text:list-item><text:p>one</text:p><text:list><text:list-item><text:p>inner</text:p></text:list-item></text:list></text:list-item></text:list></draw:text-box></draw:frame>
 <draw:frame><table:table><table:table-row><table:table-cell><text:p>a</text:p></table:table-cell><table:table-cell><text:p>潮</text:p></table:table-cell></table:table-row></table:table></draw:frame><draw:frame><draw:image/><svg:title>A chart</svg:title></draw:frame></draw:page>`
 
 func TestSlides(t *testing.T) {
 	t.Parallel()
 	got := extracttest.Extract(t, odf.Extractor{}, extract.Input{}, document(t, "presentation", "", slides, parts...))
-	want := "## Tides\n\nA talk\n\n> Notes:\n>\n> Speak slowly.\n\n## Slide 2\n\nIn a group\n\n- one\n  - inner\n\n| a | 潮 |\n| --- | --- |\n\nA chart\n"
+	want := "## Tides\n\nA talk\n\n> Notes:\n>\n> Speak slowly.\n\n## Slide 2\n\nIn a group\n\nשלום עולם\n\n- one\n  - inner\n\n| a | 潮 |\n| --- | --- |\n\nA chart\n"
 	text := extract.Text{
 		Content: want, Type: "presentation", Format: "odp", Markup: "markdown", Title: "Tides", Author: "Ada Moor", Language: "en", Date: date,
 		Pages: []int{0, strings.Index(want, "\n## Slide 2")},
