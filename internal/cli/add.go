@@ -91,6 +91,7 @@ type sight struct {
 // addition is one run of add.
 type addition struct {
 	*app
+	memory   *llmemory.Memory
 	owner    *llmemory.Owner
 	log      *llmemory.RunLog
 	seen     map[string]sight // files and what lies within them, by absolute path
@@ -102,21 +103,41 @@ type addition struct {
 	total    int
 	far      advance
 
-	batch []llmemory.Document
-	files []*file     // of the batch
-	open  []io.Closer // their readers
-	bytes int64
-
+	batch    batch
 	finished int // files that are done with
 	done     map[llmemory.Status]int
 	skipped  int
 	pending  int   // passages that wait for a vector
 	embedErr error // the first
+	watched  pass
+}
 
-	// What follows is for folders that are watched.
-	told    map[string]string // why files have no document, by absolute path, as was told; nil if they are not watched
-	later   bool              // it is not the first pass: only what is new is told
+// pass is what an addition needs to know that is one of many of the same folders. The zero value is of one that stands alone.
+type pass struct {
+	told    map[string]string // why files have no document, by absolute path, as was told; nil if there are no other passes
+	later   bool              // it is not the first: only what is new is told
 	partial bool              // only some of the files are looked at: only what is new enters the ledger
+}
+
+// batch are documents that are added together.
+type batch struct {
+	documents []llmemory.Document
+	files     []*file
+	open      []io.Closer // their readers
+	bytes     int64
+}
+
+func (b *batch) put(f *file, d llmemory.Document, r io.Closer) {
+	b.documents, b.files, b.open = append(b.documents, d), append(b.files, f), append(b.open, r)
+	b.bytes += f.size
+}
+
+// release closes the files.
+func (b *batch) release() {
+	for _, r := range b.open {
+		_ = r.Close() // only read from
+	}
+	*b = batch{}
 }
 
 func (a *app) add(ctx context.Context, args []string) error {
@@ -134,12 +155,11 @@ func (a *app) add(ctx context.Context, args []string) error {
 		return err
 	}
 	defer g.close()
-	n := a.newAddition(template)
-	n.expect(g.files)
+	total := len(g.files)
 	if stdin {
-		n.total++
+		total++
 	}
-	if (a.opts.key != "" || a.opts.name != "") && (n.total > 1 || len(g.files) == 1 && !g.files[0].named) {
+	if (a.opts.key != "" || a.opts.name != "") && (total > 1 || len(g.files) == 1 && !g.files[0].named) {
 		return usagef("--key and --name go with a single document")
 	}
 	for _, p := range g.clashes {
@@ -150,14 +170,11 @@ func (a *app) add(ctx context.Context, args []string) error {
 		return err
 	}
 	defer closer()
-	n.owner = memory.Owner(a.opts.owner)
-	n.log = n.owner.LogRun(template.OriginID, sources(g, stdin))
-	for i := range g.skipped {
-		s := &g.skipped[i]
-		n.skip(&s.file, nil, s.reason, s.why)
-	}
-	a.onEmbedded = n.embedded
-	n.far.embeds = a.model != nil && template.Embed == llmemory.EmbedNow
+	n := a.newAddition(memory, template)
+	n.expect(g.files)
+	n.total = total
+	owner := memory.Owner(a.opts.owner)
+	n.begin(owner, owner.LogRun(template.OriginID, sources(g, stdin)), g.skipped)
 	err = n.run(ctx, g.files, stdin)
 	if err == nil && a.opts.prune {
 		err = n.prune(ctx, g)
@@ -169,12 +186,24 @@ func (a *app) add(ctx context.Context, args []string) error {
 		n.progress.clear()
 		return n.concludeDry(ctx, err)
 	}
-	return n.finish(ctx, memory, err)
+	return n.finish(ctx, err)
 }
 
-func (a *app) newAddition(template llmemory.Document) *addition {
-	return &addition{app: a, template: template, progress: a.progress(), done: map[llmemory.Status]int{},
+func (a *app) newAddition(memory *llmemory.Memory, template llmemory.Document) *addition {
+	n := &addition{app: a, memory: memory, template: template, progress: a.progress(), done: map[llmemory.Status]int{},
 		seen: map[string]sight{}, stored: map[string]bool{}}
+	n.far.embeds = a.model != nil && template.Embed == llmemory.EmbedNow
+	a.onEmbedded = n.embedded
+	return n
+}
+
+// begin sets for whom files are added and in which run, and tells what is skipped.
+func (n *addition) begin(owner *llmemory.Owner, log *llmemory.RunLog, list []skipped) {
+	n.owner, n.log = owner, log
+	for i := range list {
+		s := &list[i]
+		n.skip(&s.file, nil, s.reason, s.why)
+	}
 }
 
 // expect counts files that are to come.
@@ -186,12 +215,12 @@ func (n *addition) expect(files []file) {
 }
 
 // finish does what is left to do when the files are added, or the run was stopped by err, and sums up.
-func (n *addition) finish(ctx context.Context, memory *llmemory.Memory, err error) error {
+func (n *addition) finish(ctx context.Context, err error) error {
 	if err == nil && n.pending > 0 {
 		err = ctx.Err() // the documents are stored, but their vectors were cut short
 	}
 	if err == nil && n.embedErr == nil {
-		err = n.catchUp(ctx, memory)
+		err = n.catchUp(ctx)
 	}
 	n.progress.clear()
 	return n.conclude(err)
@@ -299,7 +328,7 @@ func checkEmbed(e llmemory.Embed) error {
 }
 
 func (n *addition) run(ctx context.Context, files []file, stdin bool) error {
-	defer n.release()
+	defer n.batch.release()
 	defer n.keepAlive(ctx)()
 	failed, err := n.failedWithin(ctx)
 	if err != nil {
@@ -453,42 +482,33 @@ func (n *addition) readStdin(ctx context.Context) (*extract.Source, error) {
 }
 
 func (n *addition) queue(ctx context.Context, f *file, d llmemory.Document, r io.Closer) error {
-	n.batch, n.files, n.open = append(n.batch, d), append(n.files, f), append(n.open, r)
-	n.bytes += f.size
+	n.batch.put(f, d, r)
 	most := batchDocuments
 	if !n.far.embeds {
 		most = bareDocuments
 	}
-	if len(n.batch) < most && n.bytes < batchBytes {
+	if len(n.batch.documents) < most && n.batch.bytes < batchBytes {
 		return nil
 	}
 	return n.flush(ctx)
 }
 
-// release closes the files of the batch.
-func (n *addition) release() {
-	for _, r := range n.open {
-		_ = r.Close() // only read from
-	}
-	n.batch, n.files, n.open, n.bytes = nil, nil, nil, 0
-}
-
 // flush adds what is queued and prints what became of it. The error is not nil if the run cannot go on.
 func (n *addition) flush(ctx context.Context) error {
-	if len(n.batch) == 0 {
+	if len(n.batch.documents) == 0 {
 		return nil
 	}
 	n.show()
-	n.far.begin(n.files)
+	n.far.begin(n.batch.files)
 	add := n.owner.AddMany
 	if n.opts.dryRun {
 		add = n.owner.Preview
 	}
-	results, err := add(ctx, n.batch)
+	results, err := add(ctx, n.batch.documents)
 	n.far.end(results)
 	n.progress.clear()
 	for i, r := range results {
-		f := n.files[i]
+		f := n.batch.files[i]
 		if n.mistaken(r.Err) {
 			return r.Err
 		}
@@ -496,7 +516,7 @@ func (n *addition) flush(ctx context.Context) error {
 		switch {
 		case r.Status == "", r.Err != nil && ctx.Err() != nil: // not reached, or cut short
 			continue
-		case r.Err != nil && n.told != nil && isAway(err): // it is tried again
+		case r.Err != nil && n.watched.told != nil && isAway(err): // it is tried again
 			continue
 		case r.Err != nil && err != nil: // the whole batch was stopped, which is told once
 			n.done[llmemory.Failed]++
@@ -514,7 +534,7 @@ func (n *addition) flush(ctx context.Context) error {
 		}
 		n.finished++
 	}
-	n.release()
+	n.batch.release()
 	n.show()
 	if n.opts.dryRun {
 		return err
@@ -569,7 +589,7 @@ func (n *addition) enter(f *file, r *llmemory.Added, status llmemory.Status, rea
 		n.stored[r.DocumentID] = true
 	}
 	news := n.news(&entry)
-	if news || !n.partial {
+	if news || !n.watched.partial {
 		n.log.Note(entry, r.Embedded)
 	}
 	return news
@@ -577,31 +597,32 @@ func (n *addition) enter(f *file, r *llmemory.Added, status llmemory.Status, rea
 
 // news tells whether an outcome is to be told. In folders that are watched it is told once, and what stays as it is only at first.
 func (n *addition) news(entry *llmemory.RunFile) bool {
-	if n.told == nil {
+	told := n.watched.told
+	if told == nil {
 		return true
 	}
-	before, bad := n.told[entry.Path]
+	before, bad := told[entry.Path]
 	switch entry.Outcome {
 	case llmemory.Failed, llmemory.Skipped:
 		now := entry.Reason + ": " + entry.Message
-		n.told[entry.Path] = now
+		told[entry.Path] = now
 		return !bad || now != before
 	}
-	delete(n.told, entry.Path)
-	return entry.Outcome != llmemory.Unchanged || !n.later
+	delete(told, entry.Path)
+	return entry.Outcome != llmemory.Unchanged || !n.watched.later
 }
 
 // catchUp makes the vectors that earlier runs left behind: because they were interrupted, or had no model. In a file they can only
 // be this user's; a server's queue is for "embed".
-func (n *addition) catchUp(ctx context.Context, memory *llmemory.Memory) error {
+func (n *addition) catchUp(ctx context.Context) error {
 	if p, err := n.place(); err != nil || !p.isFile() || n.model == nil || n.template.Embed != llmemory.EmbedNow {
 		return err
 	}
-	waiting, err := waitingPassages(ctx, memory)
+	waiting, err := waitingPassages(ctx, n.memory)
 	if err != nil {
 		return err
 	}
-	done, err := n.embedQueue(ctx, memory, n.progress, waiting)
+	done, err := n.embedQueue(ctx, n.memory, n.progress, waiting)
 	n.progress.clear()
 	if done.Embedded > 0 {
 		n.note("%s of earlier runs embedded", plural(done.Embedded, "passage"))
@@ -613,7 +634,7 @@ func (n *addition) catchUp(ctx context.Context, memory *llmemory.Memory) error {
 	case err != nil:
 		return err
 	}
-	left, err := waitingPassages(ctx, memory)
+	left, err := waitingPassages(ctx, n.memory)
 	if err == nil && left > 0 {
 		n.note("%s still without a vector: another process is at them, or one was killed less than a minute ago; run \"llmemory embed\" then",
 			plural(int(left), "passage"))

@@ -131,20 +131,18 @@ func (a *app) archiveIndex(ctx context.Context, _ []string) error {
 	if err != nil {
 		return err
 	}
-	n := a.newAddition(template)
-	n.each, x.n = true, n
-	for _, e := range entities {
-		n.expect(e.files)
-	}
 	memory, closer, err := a.open(ctx, template.Embed != llmemory.EmbedNever)
 	if err != nil {
 		return err
 	}
 	defer closer()
-	a.onEmbedded = n.embedded
-	n.far.embeds = a.model != nil && template.Embed == llmemory.EmbedNow
+	n := a.newAddition(memory, template)
+	n.each, x.n = true, n
 	for _, e := range entities {
-		if err = x.index(ctx, memory, e); err != nil {
+		n.expect(e.files)
+	}
+	for _, e := range entities {
+		if err = x.index(ctx, e); err != nil {
 			break
 		}
 	}
@@ -153,7 +151,7 @@ func (a *app) archiveIndex(ctx context.Context, _ []string) error {
 		n.progress.clear()
 		err = n.concludeDry(ctx, err)
 	default:
-		err = n.finish(ctx, memory, err)
+		err = n.finish(ctx, err)
 	}
 	if err == nil && x.unwritten+x.refused > 0 {
 		err = &partlyError{fmt.Sprintf("%s not written, %s not indexed", plural(x.unwritten, "sidecar"), plural(x.refused, "folder"))}
@@ -425,14 +423,14 @@ func dateOf(key string, s *sidecar) time.Time {
 }
 
 // index adds the files of an entity for the owner of its name. The error is not nil if the run cannot go on.
-func (x *archive) index(ctx context.Context, memory *llmemory.Memory, e entity) error {
+func (x *archive) index(ctx context.Context, e entity) error {
 	if len(e.files)+len(e.skipped) == 0 {
 		return nil
 	}
 	n := x.n
-	n.owner = memory.Owner(e.name)
+	owner := n.memory.Owner(e.name)
 	var invalid *llmemory.InvalidError
-	switch _, err := n.owner.Runs(ctx, &llmemory.RunsOptions{Limit: 1}); {
+	switch _, err := owner.Runs(ctx, &llmemory.RunsOptions{Limit: 1}); {
 	case errors.As(err, &invalid):
 		x.note("%s: %v", shown(e.absolute), err)
 		x.refused++
@@ -440,11 +438,7 @@ func (x *archive) index(ctx context.Context, memory *llmemory.Memory, e entity) 
 	case err != nil:
 		return err
 	}
-	n.log = n.owner.LogRun(archiveOrigin, []string{e.absolute})
-	for i := range e.skipped {
-		s := &e.skipped[i]
-		n.skip(&s.file, nil, s.reason, s.why)
-	}
+	n.begin(owner, owner.LogRun(archiveOrigin, []string{e.absolute}), e.skipped)
 	err := n.run(ctx, e.files, false)
 	if err == nil && n.opts.prune {
 		err = x.prune(ctx, e)

@@ -247,21 +247,16 @@ func (w *watching) pass(ctx context.Context, due map[string]bool, first bool) er
 		w.noteClashes(g)
 	}
 	w.keepHomes(g)
-	n := w.newAddition(w.template)
-	n.expect(g.files)
-	n.owner, n.told, n.later, n.partial = w.memory.Owner(w.opts.owner), w.told, !first, !whole
+	n := w.newAddition(w.memory, w.template)
+	n.watched = pass{told: w.told, later: !first, partial: !whole}
+	owner, log := w.memory.Owner(w.opts.owner), w.session
 	if whole {
-		n.log = n.owner.LogRun(w.template.OriginID, sources(g, false))
+		log = owner.LogRun(w.template.OriginID, sources(g, false))
 	} else {
-		n.log = w.session
 		n.choose(g, due)
 	}
-	for i := range g.skipped {
-		s := &g.skipped[i]
-		n.skip(&s.file, nil, s.reason, s.why)
-	}
-	w.onEmbedded = n.embedded
-	n.far.embeds = w.model != nil && w.template.Embed == llmemory.EmbedNow
+	n.expect(g.files)
+	n.begin(owner, log, g.skipped)
 	err = n.run(ctx, g.files, false)
 	if err == nil && w.opts.prune {
 		err = n.prune(ctx, g)
@@ -284,7 +279,7 @@ func (w *watching) pass(ctx context.Context, due map[string]bool, first bool) er
 		err = ctx.Err()
 	}
 	if err == nil && whole && n.embedErr == nil {
-		err = n.catchUp(ctx, w.memory)
+		err = n.catchUp(ctx)
 	}
 	n.progress.clear()
 	if err != nil {
@@ -401,10 +396,6 @@ func (n *addition) choose(g *gathered, due map[string]bool) {
 		n.seen[s.absolute] = sight{status: llmemory.Skipped}
 		return true
 	})
-	n.total, n.far.total = len(files), 0
-	for i := range files {
-		n.far.total += float64(files[i].size)
-	}
 }
 
 // isDue tells whether a file or a folder that it is in is due.
