@@ -28,8 +28,8 @@ import (
 
 // Extractor takes every format that llmemory reads. It implements [extract.Extractor].
 type Extractor struct {
-	// Sandbox is where files are read whose parsers can crash, loop or eat memory: now PDF, in child processes. Without it such
-	// a file is refused with [sandbox.ErrNoMain]. A host that wants them parsed in its own process says so in Custom:
+	// Sandbox is where files are read whose parsers can crash, loop or eat memory: now PDF, in child processes, and web pages of
+	// more than 4 MiB. Without it such a page is read in this process, and a PDF is refused with [sandbox.ErrNoMain]. A host that wants them parsed in its own process says so in Custom:
 	//
 	//	Custom: map[string]extract.Extractor{"pdf": &pdf.Extractor{}}
 	Sandbox *sandbox.Pool
@@ -43,8 +43,11 @@ type Extractor struct {
 	MaxDepth int
 }
 
+// largePage is from how many bytes on a web page is read in a child, if there can be one: its tree takes several times as much memory.
+const largePage = 4 << 20
+
 // builtin returns our own extractor of a format, or nil.
-func (x Extractor) builtin(format string) extract.Extractor {
+func (x Extractor) builtin(format string, size int64) extract.Extractor {
 	switch format {
 	case "text", "markdown", "code", "csv", "tsv", "yaml":
 		return text.Extractor{Format: format}
@@ -60,6 +63,9 @@ func (x Extractor) builtin(format string) extract.Extractor {
 		return extract.Func(chat)
 	case "email", "mbox", "msg":
 		return mail.Extractor{HTML: html.Extractor{Whole: true}, RTF: rtf.Extractor{}}
+	}
+	if format == "html" && size > largePage && x.Sandbox != nil && x.Sandbox.Available() == nil {
+		return x.Sandbox.Extractor(format)
 	}
 	if format == "pdf" {
 		if x.Sandbox != nil {
@@ -101,7 +107,7 @@ func (x Extractor) extract(ctx context.Context, src *extract.Source, in extract.
 	}
 	e := x.custom(kind)
 	if e == nil {
-		e = x.builtin(kind.Format)
+		e = x.builtin(kind.Format, src.Size())
 	}
 	if e == nil {
 		return extract.Text{}, fmt.Errorf("%w: %s", extract.ErrUnsupported, kind)

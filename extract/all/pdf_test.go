@@ -19,6 +19,28 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// TestLargePage: in a child, whose limits hold, if there is a pool, else in this process.
+func TestLargePage(t *testing.T) {
+	t.Parallel()
+	small := "<!DOCTYPE html><title>A page</title><p>Some text."
+	large := small + strings.Repeat("<p>A paragraph of some words more.", 5<<20/34)
+	strict, usual := sandbox.Pool{Limits: sandbox.Limits{Output: 1 << 20}}, sandbox.Pool{}
+	defer strict.Close()
+	defer usual.Close()
+	for name, c := range map[string]struct {
+		pool *sandbox.Pool
+		page string
+		want error
+	}{
+		"small": {&strict, small, nil}, "large": {&strict, large, extract.ErrTooLarge}, "large, in a child": {&usual, large, nil}, "large, without": {nil, large, nil},
+	} {
+		text, err := all.Extractor{Sandbox: c.pool}.Extract(t.Context(), extract.Input{Reader: strings.NewReader(c.page), Name: "a.html"})
+		if !errors.Is(err, c.want) || err == nil && (text.Title != "A page" || !strings.HasPrefix(text.Content, "Some text.") || text.Format != "html") {
+			t.Errorf("%s: %q, %.50q, %v", name, text.Title, text.Content, err)
+		}
+	}
+}
+
 const smallPDF = `%PDF-1.4
 1 0 obj <</Type/Catalog/Pages 2 0 R>> endobj
 2 0 obj <</Type/Pages/Count 1/Kids[3 0 R]>> endobj

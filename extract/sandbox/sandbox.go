@@ -41,6 +41,7 @@ import (
 	"time"
 
 	"github.com/llmemory/llmemory/extract"
+	"github.com/llmemory/llmemory/extract/html"
 	"github.com/llmemory/llmemory/extract/pdf"
 )
 
@@ -82,12 +83,15 @@ func builtin() []Format {
 			return errors.Join(x.Start(), x.Close())
 		},
 		Version: pdf.Version(),
+	}, {
+		Name: "html",
+		New:  func(string) (extract.Extractor, error) { return html.Extractor{}, nil },
 	}}
 }
 
 // Main makes a child of a process that was started as one; it never returns there. In any other process it returns at once,
 // and lets a [Pool] start this program again. Formats are what the program's children read besides those that they always do,
-// now "pdf"; both the child and the pool know them by this call.
+// now "pdf" and "html"; both the child and the pool know them by this call.
 //
 // Call it first thing in main: what comes before happens in each child too.
 func Main(formats ...Format) {

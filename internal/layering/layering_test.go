@@ -43,6 +43,7 @@ var layers = [][]string{
 var sideways = map[[2]string]bool{
 	{"examples/production_integration", "examples/document_processor"}: true,
 	{"examples/shared_pool", "examples/document_processor"}:            true,
+	{"extract/sandbox", "extract/html"}:                                true,
 	{"extract/sandbox", "extract/pdf"}:                                 true, // a child knows by itself the formats it is there for
 }
 
