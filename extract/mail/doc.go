@@ -21,7 +21,8 @@
 // message it is about, are part of the body. Signatures of PGP and S/MIME are left out, what they sign is read.
 //
 // Attachments and messages within a message are handed to Input.Part, each with its name, its media type and its content without
-// transfer encoding; so are files in the body by uuencode. Without Part they are named in Warnings.
+// transfer encoding; so are files in the body by uuencode, and those that Exchange has put into winmail.dat (TNEF), whose text is the body
+// of a message that has no other. Without Part they are named in Warnings.
 //
 // A message without a body is its header: there is text in it. So is one with a body that only the receiver can decrypt: who
 // wrote when about what can still be found, and a warning says what is missing.

@@ -450,6 +450,7 @@ func FuzzExtract(f *testing.F) {
 		plainHead + "\nbegin 644 a\n#0V%T\n`\nend\n-----BEGIN PGP SIGNED MESSAGE-----\n\nx\n-----BEGIN PGP SIGNATURE-----\n",
 		"Subject: =?utf-8?B?w4RwZmVsIA==?= =?iso-2022-jp?Q?=1B$B%F?=\nFrom: \"a (b\" <c@d>, E:f;\nDate: 2 Feb 26\nContent-Disposition: attachment; filename*0*=a'b'%41; filename*1=\"\\\"\n\nx",
 		plainHead + "Content-Type: application/pkcs7-mime\n\n" + cms("\r\nIt came.\r\n"),
+		plainHead + "Content-Type: application/ms-tnef\n\n" + winmail,
 		"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
 	} {
 		f.Add(seed)

@@ -31,6 +31,7 @@ type message struct {
 	warnings    []string
 	encrypted   string // what the body is encrypted with, or ""
 	seals       int    // signed parts that were opened
+	spare       string // the body in a file winmail.dat, for a message that has no other
 }
 
 // message reads one message.
@@ -52,6 +53,9 @@ func (e Extractor) message(ctx context.Context, in extract.Input, raw []byte) (e
 	content, err := m.text(root, true)
 	if err != nil {
 		return extract.Text{}, err
+	}
+	if content.text == "" {
+		content.text = m.spare
 	}
 	out := extract.Text{Type: "email", Format: "eml", Markup: "email"}
 	m.envelope(&out, h, root.charset())
@@ -190,6 +194,10 @@ func (m *message) text(p *part, root bool) (content, error) {
 		return m.sealed(p)
 	case strings.HasSuffix(p.media.value, "-signature"):
 		return content{}, nil
+	case p.isTNEF():
+		if raw := p.transfer().decode(p.body); bytes.HasPrefix(raw, []byte(tnefSignature)) {
+			return content{}, m.winmail(raw, 0)
+		}
 	}
 	attached := p.disposition.value == "attachment" || !root && p.fileName() != ""
 	if len(p.body) > maxBodyBytes && readable[p.media.value] {
