@@ -10,7 +10,6 @@ import (
 	"io"
 	"log"
 	"math"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -19,22 +18,38 @@ import (
 	"sync"
 	"time"
 
+	"github.com/llmemory/llmemory/internal/badserver"
 	"github.com/llmemory/llmemory/internal/bpe"
 )
 
 // Fault is a way in which a server misbehaves.
-type Fault string
+type Fault = badserver.Fault
 
+// Faults that any provider may have.
 const (
-	None           Fault = ""
-	RateLimited    Fault = "rate limited"    // 429 with Retry-After
-	NoQuota        Fault = "no quota"        // 429 that no waiting helps
-	ServerError    Fault = "server error"    // 500
-	Unavailable    Fault = "unavailable"     // 503
-	Hang           Fault = "hang"            // no answer, ever
-	Drip           Fault = "drip"            // an answer that comes a byte at a time and never ends
-	Reset          Fault = "reset"           // the connection is reset before an answer
-	ResetMidBody   Fault = "reset mid-body"  // … in the middle of it
+	None         = badserver.None
+	RateLimited  = badserver.RateLimited  // 429 with Retry-After
+	NoQuota      = badserver.NoQuota      // 429 that no waiting helps
+	ServerError  = badserver.ServerError  // 500
+	Unavailable  = badserver.Unavailable  // 503
+	Hang         = badserver.Hang         // no answer, ever
+	Drip         = badserver.Drip         // an answer that comes a byte at a time and never ends
+	Reset        = badserver.Reset        // the connection is reset before an answer
+	ResetMidBody = badserver.ResetMidBody // … in the middle of it
+	EmptyBody    = badserver.EmptyBody
+	HTML         = badserver.HTML       // a page with status 200
+	Huge         = badserver.Huge       // 100 MB
+	Redirect     = badserver.Redirect   // to RedirectTo
+	BadRequest   = badserver.BadRequest // 400
+	TooLarge     = badserver.TooLarge   // 413
+	BadEntity    = badserver.BadEntity  // 422, with the input repeated in it
+	WrongKey     = badserver.WrongKey   // 401, with the key repeated in it
+	Forbidden    = badserver.Forbidden  // 403
+	WrongModel   = badserver.WrongModel
+)
+
+// Faults of answers with vectors.
+const (
 	Truncated      Fault = "truncated"       // half of the answer, as if it were all
 	TooFew         Fault = "too few"         // a vector is missing
 	TooMany        Fault = "too many"        // there is one more than texts
@@ -48,17 +63,7 @@ const (
 	EmptyVector    Fault = "empty vector"
 	Zeros          Fault = "zeros"
 	Overflow       Fault = "overflow" // 1e39 is no float32
-	EmptyBody      Fault = "empty body"
 	NoData         Fault = "no data"
-	HTML           Fault = "HTML"       // a page with status 200
-	Huge           Fault = "huge"       // 100 MB
-	Redirect       Fault = "redirect"   // to RedirectTo
-	BadRequest     Fault = "bad input"  // 400
-	TooLarge       Fault = "too large"  // 413
-	BadEntity      Fault = "bad entity" // 422, with the input repeated in it
-	WrongKey       Fault = "wrong key"  // 401, with the key repeated in it
-	Forbidden      Fault = "forbidden"  // 403
-	WrongModel     Fault = "wrong model"
 )
 
 // ServerConfig says what a server is like. The zero value is ready to use.
@@ -99,6 +104,7 @@ type Server struct {
 	config ServerConfig
 	http   *httptest.Server
 	quit   chan struct{}
+	bad    badserver.Server
 
 	mu    sync.Mutex
 	stats Stats
@@ -118,6 +124,7 @@ func NewServer(c ServerConfig) *Server {
 		c.CountTokens = bpe.CL100K().Count
 	}
 	s := &Server{config: c, quit: make(chan struct{}), fault: func(Call) Fault { return None }}
+	s.bad = badserver.Server{Quit: s.quit, RetryAfter: c.RetryAfter, RedirectTo: c.RedirectTo, Begun: `{"object":"list","data":[{"index":0,"embedding":[0.1,`}
 	s.http = httptest.NewUnstartedServer(s)
 	s.http.Config.ErrorLog = log.New(io.Discard, "", 0) // of connections that we break
 	s.http.Start()
@@ -198,11 +205,11 @@ type request struct {
 // ServeHTTP implements [http.Handler].
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !strings.HasSuffix(r.URL.Path, "/embeddings") {
-		fail(w, http.StatusNotFound, "invalid_request_error", "unknown_url", "Unknown request URL: "+r.Method+" "+r.URL.Path)
+		badserver.Fail(w, http.StatusNotFound, "invalid_request_error", "unknown_url", "Unknown request URL: "+r.Method+" "+r.URL.Path)
 		return
 	}
 	if r.Method != http.MethodPost {
-		fail(w, http.StatusMethodNotAllowed, "invalid_request_error", "method_not_supported", "Not allowed to "+r.Method)
+		badserver.Fail(w, http.StatusMethodNotAllowed, "invalid_request_error", "method_not_supported", "Not allowed to "+r.Method)
 		return
 	}
 	var in request
@@ -228,7 +235,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.config.Key != "" && key != s.config.Key {
 		fault = WrongKey
 	}
-	if s.refuse(w, r, fault, key, body) {
+	if s.bad.Refuse(w, r, fault, key, body) {
 		return
 	}
 	dim, known := s.config.Models[in.Model]
@@ -238,13 +245,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		tokens, longest = tokens+n, max(longest, n)
 	}
 	invalid := func(format string, args ...any) {
-		fail(w, http.StatusBadRequest, "invalid_request_error", "", fmt.Sprintf(format, args...))
+		badserver.Fail(w, http.StatusBadRequest, "invalid_request_error", "", fmt.Sprintf(format, args...))
 	}
 	switch {
 	case err != nil:
 		invalid("We could not parse the JSON body of your request.")
 	case !known:
-		fail(w, http.StatusNotFound, "invalid_request_error", "model_not_found",
+		badserver.Fail(w, http.StatusNotFound, "invalid_request_error", "model_not_found",
 			fmt.Sprintf("The model `%s` does not exist or you do not have access to it.", in.Model))
 	case !ok || len(texts) == 0 || slices.Contains(texts, ""):
 		invalid("'$.input' is invalid. Please check the API reference: https://platform.openai.com/docs/api-reference.")
@@ -253,7 +260,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case longest > s.config.MaxTokens:
 		invalid("This model's maximum context length is %d tokens, however you requested %d tokens. Please reduce your prompt.", s.config.MaxTokens, longest)
 	case tokens > s.config.MaxRequestTokens:
-		fail(w, http.StatusBadRequest, "max_tokens_per_request", "max_tokens_per_request",
+		badserver.Fail(w, http.StatusBadRequest, "max_tokens_per_request", "max_tokens_per_request",
 			fmt.Sprintf("Requested %d tokens, max %d tokens per request", tokens, s.config.MaxRequestTokens))
 	case in.Dimensions != nil && in.Model == "text-embedding-ada-002":
 		invalid("This model does not support specifying dimensions.")
@@ -276,113 +283,6 @@ func (in request) texts() ([]string, bool) {
 	var many []string
 	err := json.Unmarshal(in.Input, &many)
 	return many, err == nil
-}
-
-// fail answers as OpenAI does.
-func fail(w http.ResponseWriter, status int, kind, code, message string) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	e := map[string]any{"message": message, "type": kind, "param": nil, "code": nil}
-	if code != "" {
-		e["code"] = code
-	}
-	_ = json.NewEncoder(w).Encode(map[string]any{"error": e}) // to a client that may have gone
-}
-
-// refuse answers with one of the faults that need no vectors.
-func (s *Server) refuse(w http.ResponseWriter, r *http.Request, f Fault, key string, body []byte) bool {
-	switch f {
-	case RateLimited:
-		w.Header().Set("Retry-After", strconv.FormatFloat(s.config.RetryAfter.Seconds(), 'f', -1, 64))
-		fail(w, http.StatusTooManyRequests, "requests", "rate_limit_exceeded", "Rate limit reached for requests.")
-	case NoQuota:
-		fail(w, http.StatusTooManyRequests, "insufficient_quota", "insufficient_quota", "You exceeded your current quota, please check your plan and billing details.")
-	case ServerError:
-		fail(w, http.StatusInternalServerError, "server_error", "", "The server had an error while processing your request.")
-	case Unavailable:
-		w.WriteHeader(http.StatusServiceUnavailable)
-		io.WriteString(w, "<html><body>503 Service Unavailable</body></html>")
-	case Hang:
-		s.wait(r)
-	case Drip:
-		w.Header().Set("Content-Type", "application/json")
-		for s.pause(r, 20*time.Millisecond) {
-			io.WriteString(w, " ")
-			_ = http.NewResponseController(w).Flush()
-		}
-	case Reset:
-		s.reset(w, "")
-	case ResetMidBody:
-		s.reset(w, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 10000\r\n\r\n{\"object\":\"list\",\"data\":[{\"index\":0,\"embedding\":[0.1,")
-	case EmptyBody:
-		w.WriteHeader(http.StatusOK)
-	case HTML:
-		w.Header().Set("Content-Type", "text/html")
-		io.WriteString(w, "<!DOCTYPE html>\n<html><head><title>Sign in</title></head><body>Sign in to the network</body></html>")
-	case Huge:
-		w.Header().Set("Content-Type", "application/json")
-		io.WriteString(w, `{"object":"list","data":[{"index":0,"embedding":[0.5`)
-		chunk := bytes.Repeat([]byte(",0.25"), 1<<14)
-		for sent := 0; sent < 100_000_000; sent += len(chunk) {
-			if _, err := w.Write(chunk); err != nil {
-				return true
-			}
-		}
-		io.WriteString(w, "]}]}")
-	case Redirect:
-		http.Redirect(w, r, s.config.RedirectTo, http.StatusTemporaryRedirect)
-	case BadRequest:
-		fail(w, http.StatusBadRequest, "invalid_request_error", "", "'$.input' is invalid.")
-	case TooLarge:
-		w.WriteHeader(http.StatusRequestEntityTooLarge)
-		io.WriteString(w, `{"error":"inputs must have less than 512 tokens. Given: 513","error_type":"Validation"}`)
-	case BadEntity:
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(http.StatusUnprocessableEntity)
-		fmt.Fprintf(w, `{"detail":[{"type":"string_type","loc":["body","input"],"msg":"Input should be a valid string","input":%s}]}`, body)
-	case WrongKey:
-		fail(w, http.StatusUnauthorized, "invalid_request_error", "invalid_api_key", "Incorrect API key provided: "+key+".")
-	case Forbidden:
-		fail(w, http.StatusForbidden, "invalid_request_error", "", "You are not allowed to use this model.")
-	case WrongModel:
-		fail(w, http.StatusNotFound, "invalid_request_error", "model_not_found", "The model does not exist.")
-	default:
-		return false
-	}
-	return true
-}
-
-// wait returns when the client or the server gives up.
-func (s *Server) wait(r *http.Request) {
-	select {
-	case <-r.Context().Done():
-	case <-s.quit:
-	}
-}
-
-// pause waits for d and tells whether there is still somebody to answer.
-func (s *Server) pause(r *http.Request, d time.Duration) bool {
-	select {
-	case <-time.After(d):
-		return true
-	case <-r.Context().Done():
-	case <-s.quit:
-	}
-	return false
-}
-
-// reset writes something and breaks the connection.
-func (s *Server) reset(w http.ResponseWriter, first string) {
-	conn, buf, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		panic(http.ErrAbortHandler)
-	}
-	buf.WriteString(first)
-	buf.Flush()
-	if tcp, ok := conn.(*net.TCPConn); ok && first == "" {
-		_ = tcp.SetLinger(0) // a reset instead of an orderly end
-	}
-	conn.Close()
 }
 
 // item is one vector of an answer.

@@ -27,8 +27,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -131,16 +129,9 @@ func (c Config) Validate() error {
 func (c Config) model() string { return cmp.Or(c.Model, DefaultModel) }
 
 func (c Config) client() (*httpapi.Client, error) {
-	base := cmp.Or(c.BaseURL, DefaultBaseURL)
-	if c.APIVersion != "" {
-		separator := "?"
-		if strings.Contains(base, "?") {
-			separator = "&"
-		}
-		base += separator + "api-version=" + url.QueryEscape(c.APIVersion)
-	}
 	return httpapi.New(httpapi.Config{
-		BaseURL: base, Key: c.APIKey, KeyHeader: c.KeyHeader, Timeout: c.Timeout, AllowPrivate: c.AllowPrivate, Client: c.Client,
+		BaseURL: cmp.Or(c.BaseURL, DefaultBaseURL), Key: c.APIKey, KeyHeader: c.KeyHeader, APIVersion: c.APIVersion, Timeout: c.Timeout,
+		AllowPrivate: c.AllowPrivate, Client: c.Client,
 	})
 }
 

@@ -45,6 +45,10 @@ type Config struct {
 	Key Secret
 	// KeyHeader is the header the key is sent in. Empty means "Authorization: Bearer".
 	KeyHeader string
+	// APIVersion is sent as "api-version" in the query, as Azure wants it, unless it is empty.
+	APIVersion string
+	// Header is sent with every call. It holds nothing secret.
+	Header map[string]string
 	// Timeout is for one call as a whole. Defaults to [DefaultTimeout].
 	Timeout time.Duration
 	// AllowPrivate permits connections to this machine and to private networks. A BaseURL that names such an address, or
@@ -96,6 +100,11 @@ func New(c Config) (*Client, error) {
 	client := http.Client{Transport: transport(&net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlive, Control: guard(private), Resolver: c.resolver})}
 	if c.Client != nil {
 		client = *c.Client
+	}
+	if c.APIVersion != "" {
+		query := base.Query()
+		query.Set("api-version", c.APIVersion)
+		base.RawQuery = query.Encode()
 	}
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &Client{config: c, base: base, http: &client}, nil
@@ -152,6 +161,9 @@ func (c *Client) post(ctx context.Context, path string, sent []byte, limit int64
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", userAgent)
+	for name, value := range c.config.Header {
+		req.Header.Set(name, value)
+	}
 	if key := c.config.Key.Reveal(); key != "" {
 		if c.config.KeyHeader == "" {
 			req.Header.Set("Authorization", "Bearer "+key)

@@ -21,15 +21,15 @@ const module = "github.com/llmemory/llmemory"
 // package is entered here in the change that makes it; its line is a decision.
 var layers = [][]string{
 	0: {
-		"internal/analysis", "internal/apierror", "internal/bm25", "internal/bpe", "internal/fusion", "internal/httpapi", "internal/migrate",
+		"internal/analysis", "internal/apierror", "internal/badserver", "internal/bm25", "internal/bpe", "internal/fusion", "internal/httpapi", "internal/migrate",
 		"internal/modelfile", "internal/nn", "internal/postings", "internal/sqlfile", "internal/steady", "internal/vec", "internal/vecset", "internal/wordpiece",
 		"internal/cfb", "internal/cfb/cfbtest", "internal/charset", "internal/fault", "internal/safezip",
 		"internal/docmeta", "internal/mdtext", "internal/xmlwalk",
 		"eval/smallset", "internal/gotest", "internal/layering", "internal/pgproxy", "internal/soak",
 	},
-	1: {"chunk", "embedding", "eval", "expand", "extract", "internal/htmltext", "internal/vecscan", "pgdbm", "rerank"},
+	1: {"chunk", "embedding", "eval", "expand", "extract", "internal/htmltext", "internal/vecscan", "llm", "pgdbm", "rerank"},
 	2: {"internal/ooxml", "internal/sheet"},
-	3: {"embedding/...", "expand/...", "extract/...", "pgdbm/pgtest", "rerank/..."},
+	3: {"contextual", "embedding/...", "expand/...", "extract/...", "llm/...", "pgdbm/pgtest", "rerank/..."},
 	4: {"."},
 	5: {"internal/evaluate", "store/storetest"},
 	6: {"store/postgres", "store/sqlite"},
@@ -61,7 +61,7 @@ func meant(from, to string) bool {
 
 // testOnly are packages that help tests; the tests of any lower package may
 // import them too, programs may not.
-var testOnly = []string{"pgdbm/pgtest", "internal/pgproxy", "internal/soak", "internal/vecset", "store/storetest", "llmemorytest", "embedding/embedtest", "extract/extracttest", "internal/cfb/cfbtest"}
+var testOnly = []string{"pgdbm/pgtest", "internal/pgproxy", "internal/soak", "internal/vecset", "store/storetest", "llmemorytest", "embedding/embedtest", "llm/llmtest", "internal/badserver", "extract/extracttest", "internal/cfb/cfbtest"}
 
 // testPrograms are the only programs outside tests that may import testOnly.
 var testPrograms = []string{"internal/bench", "internal/embedserver", "internal/pgrun"}
