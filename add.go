@@ -203,7 +203,12 @@ type prepared struct {
 	loaded    bool            // the content is there
 	container bool            // it is no document, but its parts are
 
-	cut     bool // leaves and parents are set
+	waits   bool // it is cut, and may take notes before it is analysed
+	earlier bool // the stored version may have notes
+	notary  []byte
+	noted   bool // its content hash tells of its notes
+
+	cut     bool // leaves and parents are set, and analysed
 	leaves  []leaf
 	parents []chunk.Piece
 }
@@ -214,6 +219,7 @@ type leaf struct {
 	record ChunkRecord // without parent, ordinal
 	tokens []postings.Token
 	again  bool // tokens are to be found again: they were too many to be kept, or have been used
+	wanted bool // a note would be asked for, were this no preview
 }
 
 // prepare makes documents ready to be stored: it validates them, reads the store's present versions, and unless nothing changed
@@ -303,16 +309,20 @@ func (o *Owner) prepare(ctx context.Context, docs []Document) ([]*prepared, []er
 				errs[i] = err
 				return
 			}
-			if bytes.Equal(old.ContentHash, p.record.ContentHash) {
+			if p.sameContent(old) {
 				return
 			}
+			p.earlier = notesOf(old) != nil
 		}
-		if errs[i] = m.cut(ctx, p); errs[i] == nil && len(p.leaves) <= analyseShare {
+		if errs[i] = m.cut(ctx, p); errs[i] != nil {
+			return
+		}
+		if p.waits = m.notary != nil || p.earlier; !p.waits && len(p.leaves) <= analyseShare {
 			errs[i] = m.analyse(ctx, p, &kept, serially)
 		}
 	})
 	for i, p := range out {
-		if p != nil && errs[i] == nil && !p.container && len(p.leaves) > analyseShare {
+		if p != nil && errs[i] == nil && !p.container && !p.waits && len(p.leaves) > analyseShare {
 			errs[i] = m.analyse(ctx, p, &kept, m.each)
 		}
 		if errs[i] != nil {
@@ -364,12 +374,18 @@ func (p *prepared) decide(old *DocumentRecord) (bool, error) {
 	return false, nil
 }
 
-// sameContent tells whether a stored version has this content, or if that has not been read, the same source.
+// sameContent tells whether a stored version has this content, or if that has not been read, the same source, and all the notes that
+// this one is to have.
 func (p *prepared) sameContent(old *DocumentRecord) bool {
-	if !p.loaded {
+	switch {
+	case p.noted:
+		return bytes.Equal(old.ContentHash, p.record.ContentHash)
+	case !p.settledBy(old):
+		return false
+	case !p.loaded:
 		return p.sameSource(old)
 	}
-	return bytes.Equal(old.ContentHash, p.record.ContentHash)
+	return bytes.Equal(bareHash(old), p.record.ContentHash)
 }
 
 // settled tells whether there is nothing to store.
@@ -385,7 +401,7 @@ func (p *prepared) close() {
 
 // validate checks a document, and takes its content unless that is in a source: this is only opened.
 func (m *Memory) validate(ctx context.Context, o *Owner, doc Document) (*prepared, error) {
-	p := &prepared{ifExists: doc.IfExists, embed: doc.Embed, language: doc.Language}
+	p := &prepared{ifExists: doc.IfExists, embed: doc.Embed, language: doc.Language, notary: m.notary}
 	switch p.embed {
 	case "":
 		p.embed = EmbedNow
@@ -582,26 +598,40 @@ func (m *Memory) analyseLeaf(language, name, heading, context, text string) (tok
 	return tokens, length, dropped
 }
 
-// cutAndAnalyse prepares a document that [Owner.prepare] found no need to.
-func (m *Memory) cutAndAnalyse(ctx context.Context, o *Owner, p *prepared, kept *atomic.Int64) error {
+// complete does what [Owner.prepare] has left undone: it reads and cuts the document if there seemed to be no need to, gives it its
+// notes, and analyses it.
+func (o *Owner) complete(ctx context.Context, p *prepared, kept *atomic.Int64) error {
+	m := o.memory
 	var err error
-	m.each(1, func(int) {
-		if !p.loaded {
-			err = m.load(ctx, o, p)
+	if !p.waits {
+		p.earlier = true // what is stored now is not known
+		m.each(1, func(int) {
+			if !p.loaded {
+				err = m.load(ctx, o, p)
+			}
+			if err == nil && !p.container {
+				err = m.cut(ctx, p)
+			}
+		})
+		if err != nil || p.container {
+			return err
 		}
-		if err == nil && !p.container {
-			err = m.cut(ctx, p)
-		}
-	})
-	if err != nil || p.container {
+	}
+	p.waits = false
+	if err := o.annotate(ctx, p); err != nil {
 		return err
 	}
 	return m.analyse(ctx, p, kept, m.each)
 }
 
-// cut cuts the text into pieces and finds its language.
+// text is what is to be cut.
+func (p *prepared) text() chunk.Text {
+	return chunk.Text{Content: p.content, Type: string(p.record.Type), Markup: p.record.Markup}
+}
+
+// cut cuts the text into pieces, gives these their ids, and finds the text's language.
 func (m *Memory) cut(ctx context.Context, p *prepared) error {
-	pieces, err := m.config.Chunker.Chunk(ctx, chunk.Text{Content: p.content, Type: string(p.record.Type), Markup: p.record.Markup})
+	pieces, err := m.config.Chunker.Chunk(ctx, p.text())
 	if err != nil {
 		return err
 	}
@@ -609,7 +639,11 @@ func (m *Memory) cut(ctx context.Context, p *prepared) error {
 	if p.record.Language == "" {
 		p.record.Language = m.analyzer.Detect(p.content)
 	}
-	return p.place(pieces)
+	if err := p.place(pieces); err != nil {
+		return err
+	}
+	p.identify()
+	return nil
 }
 
 // tokenBytes is the memory of a token beside its text.
@@ -644,7 +678,6 @@ func (m *Memory) analyse(ctx context.Context, p *prepared, kept *atomic.Int64, e
 	for _, n := range dropped {
 		p.result.UnsearchableWords += n
 	}
-	p.identify()
 	p.cut = true
 	return nil
 }
@@ -769,6 +802,10 @@ func (o *Owner) addPrepared(ctx context.Context, batch []*prepared, results []Ad
 		}
 		return
 	}
+	if slices.ContainsFunc(batch, func(p *prepared) bool { return p.waits }) {
+		o.addNoted(ctx, batch, results)
+		return
+	}
 	err := o.addBatch(ctx, batch, results)
 	if err == nil {
 		return
@@ -837,7 +874,7 @@ func (o *Owner) addBatch(ctx context.Context, batch []*prepared, results []Added
 			var kept atomic.Int64
 			for _, p := range batch {
 				if !p.cut && !p.settled() {
-					if err := m.cutAndAnalyse(ctx, o, p, &kept); err != nil {
+					if err := o.complete(ctx, p, &kept); err != nil {
 						return err
 					}
 				}

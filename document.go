@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/llmemory/llmemory/llm"
 )
 
 // Type is a document's type: a label that chooses chunk sizes and that searches can filter by.
@@ -161,6 +163,13 @@ type Added struct {
 	Pending      int // leaves of this call that wait for a vector in the queue
 	// EmbedErr is why leaves wait although they were to be embedded now. The document is stored all the same.
 	EmbedErr error
+	// Annotated counts leaves that got a context line or a summary from [Config.Annotator] in this call, and in a Preview, those that
+	// would be asked for. Unannotated counts leaves that were to get one and did not. The document is stored all the same. If AnnotateErr
+	// says why, a later Add of the document makes up for it; else the annotator has nothing to say of them and is not asked again.
+	Annotated, Unannotated int
+	AnnotateErr            error
+	// Usage is what the annotator took for this document, and in a Preview, what it would take.
+	Usage llm.Usage
 	// RemovedNULs counts NUL bytes taken out of the content.
 	RemovedNULs int
 	// UnsearchableWords counts words too long to be indexed (over 128 bytes): they are stored but text search cannot find them.
@@ -215,7 +224,7 @@ type Chunk struct {
 	Tokens        int
 	Text          string
 	// Context says where the passage belongs in the document; it is searched and embedded together with the text. Summary is a short
-	// form of the text. Both are made by a chunker that can, and empty otherwise.
+	// form of the text. Both are made by [Config.Annotator], or by a chunker that can, and empty otherwise.
 	Context, Summary string
 }
 

@@ -84,7 +84,7 @@ type RunFile struct {
 	Path       string
 	DocumentID string // "" where there is no document
 	Outcome    Status
-	Reason     string // in a word, why it failed or was skipped
+	Reason     string // in a word, why it failed or was skipped, or what it lacks
 	Message    string // the same for people
 	Chunks     int
 	SourceHash []byte // that of [Added]

@@ -18,6 +18,9 @@ import (
 type Config struct {
 	// Chunker cuts texts into passages. Defaults to [chunk.Hierarchical] with its default sizes.
 	Chunker chunk.Chunker
+	// Annotator writes context lines and summaries of passages, such as a contextual.Writer does with a language model. Nil means none:
+	// lines that a stored document has stay with its passages as long as their text does.
+	Annotator Annotator
 	// Extractor turns what [Document.Source] reads into text. Defaults to [extract.Plain], which takes text, Markdown and
 	// source code.
 	Extractor extract.Extractor
@@ -133,6 +136,7 @@ type shared struct {
 	owners   ownerCache
 	models   models
 	bounds   bounds
+	notary   []byte // names the annotator in content hashes; nil without one
 }
 
 // bounds keep the memory that an edit takes from growing with the document, in bytes.
@@ -150,13 +154,17 @@ func New(store Store, config *Config) (*Memory, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	return &Memory{store: store, shared: &shared{
+	m := &Memory{store: store, shared: &shared{
 		config:   config.withDefaults(),
 		analyzer: analysis.New(),
 		workers:  make(chan struct{}, runtime.GOMAXPROCS(0)),
 		models:   models{infos: map[int]embedding.ModelInfo{}},
 		bounds:   bounds{terms: 48 << 20, segment: 128 << 20, held: 16 << 20},
-	}}, nil
+	}}
+	if a := m.config.Annotator; a != nil {
+		m.notary = digest("annotator", a.Signature())[:notaryBytes]
+	}
+	return m, nil
 }
 
 // On returns the same memory on another store, such as the one that postgres.WithTx makes of a host's transaction: what is

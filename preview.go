@@ -9,8 +9,8 @@ import (
 	"github.com/llmemory/llmemory/embedding"
 )
 
-// Preview does all that AddMany does but for storing documents and asking the embedder: it tells what would become of each of them, and
-// how many tokens would be embedded. Documents of one call are compared with what is stored, not with each other.
+// Preview does all that AddMany does but for storing documents and asking the embedder and the annotator: it tells what would become of each of them, how
+// many tokens would be embedded, and what the annotator would take. Documents of one call are compared with what is stored, not with each other.
 func (o *Owner) Preview(ctx context.Context, docs []Document) ([]Added, error) {
 	return (&Owner{memory: o.memory, id: o.id, dry: true}).AddMany(ctx, docs)
 }
@@ -19,7 +19,7 @@ func (o *Owner) Preview(ctx context.Context, docs []Document) ([]Added, error) {
 func (o *Owner) previewOne(ctx context.Context, p *prepared) Added {
 	var kept atomic.Int64
 	if !p.cut {
-		if err := o.memory.cutAndAnalyse(ctx, o, p, &kept); err != nil {
+		if err := o.complete(ctx, p, &kept); err != nil {
 			return failed(err)
 		}
 		if p.container {
@@ -46,7 +46,7 @@ func (o *Owner) previewOne(ctx context.Context, p *prepared) Added {
 	for i := range p.leaves {
 		c := &p.leaves[i].record
 		old := stored[c.ID]
-		same := old != nil && bytes.Equal(old.InputHash, c.InputHash)
+		same := old != nil && bytes.Equal(old.InputHash, c.InputHash) && !p.leaves[i].wanted
 		if same {
 			out.ChunksReused++
 		}
@@ -54,6 +54,9 @@ func (o *Owner) previewOne(ctx context.Context, p *prepared) Added {
 			input := JobInput{Name: p.record.header(), Heading: c.Heading, Context: c.Context, Text: c.Text}
 			out.Tokens += embedding.CountTokens(e, embedding.Passage, input.text())
 		}
+	}
+	if out.Tokens > 0 {
+		out.Tokens += out.Usage.Output // the lines of context will be embedded, too
 	}
 	return out
 }

@@ -192,6 +192,10 @@ func (p *prepared) contain() error {
 		p.result.Embedded += part.Embedded
 		p.result.Pending += part.Pending
 		p.result.EmbedErr = cmp.Or(p.result.EmbedErr, part.EmbedErr)
+		p.result.Annotated += part.Annotated
+		p.result.Unannotated += part.Unannotated
+		p.result.AnnotateErr = cmp.Or(p.result.AnnotateErr, part.AnnotateErr)
+		p.result.Usage.Add(part.Usage)
 	}
 	p.result.DocumentID = ""
 	switch total := len(p.result.Parts); {

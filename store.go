@@ -260,7 +260,8 @@ type OwnerState struct {
 // another store.
 type DocumentRecord struct {
 	StoredDocument
-	ContentHash []byte // of content, name and pipeline: equal means nothing to index
+	// ContentHash is of content, name and pipeline, and of who wrote the context lines: equal means nothing to index.
+	ContentHash []byte
 	// SourceHash is of the source's bytes and of how they are read: equal means the source need not be read again. Nil: not known.
 	SourceHash  []byte
 	Pages       []byte // where pages begin, packed; nil for none

@@ -107,8 +107,9 @@ func (w *writer) add(n int, p *prepared, old *EditDocument) (Added, error) {
 	if old != nil {
 		result.Status = Updated
 		record.Version = old.Document.Version + 1
-		if bytes.Equal(old.Document.ContentHash, record.ContentHash) {
+		if p.sameContent(&old.Document) {
 			// Only the row's own columns change: name, type, date, metadata, and what its source says of itself.
+			record.ContentHash = old.Document.ContentHash
 			record.Language, record.Tokens, record.ChunkCount = old.Document.Language, old.Document.Tokens, old.Document.ChunkCount
 			record.Tail = old.Document.Tail
 			result.Chunks, result.ChunksReused = record.ChunkCount, record.ChunkCount

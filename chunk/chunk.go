@@ -42,9 +42,13 @@ type Piece struct {
 	// embedded together with it, if whoever stores it does so, but is not part of it. Most strategies have none.
 	Overlap int
 	// Context, of a leaf, says in a line where the piece belongs in the text; it is searched and embedded with it. Summary is a short
-	// form of the piece. No chunker of this package makes either: they are for those that ask a language model.
+	// form of the piece. No chunker of this package makes either; see [Note] for those that take a while.
 	Context, Summary string
 }
+
+// Note is what is written about a leaf when it is cut, as by a language model: the [Piece.Context] and [Piece.Summary] that it is to
+// have. Either may be empty.
+type Note struct{ Context, Summary string }
 
 // Chunker cuts a text into pieces. Implementations are deterministic and safe for concurrent use.
 //

@@ -24,6 +24,7 @@ import (
 
 	"github.com/llmemory/llmemory/embedding/embedtest"
 	"github.com/llmemory/llmemory/internal/pgproxy"
+	"github.com/llmemory/llmemory/llm/llmtest"
 	"github.com/llmemory/llmemory/pgdbm/pgtest"
 )
 
@@ -62,7 +63,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "mask": mask, "fifo": fifo, "sql": sql, "reference": reference, "waitfile": waitfile,
-			"embedder": embedder, "fill": fill, "socket": socket, "unprivileged": unprivileged,
+			"embedder": embedder, "model": model, "fill": fill, "socket": socket, "unprivileged": unprivileged,
 		},
 	})
 }
@@ -221,6 +222,46 @@ func embedder(ts *testscript.TestScript, neg bool, args []string) {
 
 // servers are the embedding servers of the scripts, by name.
 var servers sync.Map
+
+// model starts a language model that writes of each passage what its last word is, has it fail, or checks how often it was asked since the
+// last check: "model asked 3".
+func model(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: model start | fail [FAULT] | asked N")
+	}
+	if args[0] == "start" {
+		last := regexp.MustCompile(`(?s)<passage>\n.*?(\w+)\W*\n</passage>`)
+		server := llmtest.NewServer(llmtest.Config{Key: "sk-canary", RetryAfter: time.Millisecond, Reply: func(c llmtest.Call) string {
+			word := last.FindStringSubmatch(c.Prompt)[1]
+			return "Context: Tells of x" + word + ".\nSummary: Short for " + word
+		}})
+		ts.Defer(server.Close)
+		models.Store(ts.Name(), server)
+		ts.Setenv("OPENAI_BASE_URL", server.URL+"/v1")
+		ts.Setenv("ANTHROPIC_BASE_URL", server.URL)
+		return
+	}
+	found, ok := models.Load(ts.Name())
+	if !ok {
+		ts.Fatalf("no server: model start")
+	}
+	server := found.(*llmtest.Server)
+	switch {
+	case args[0] == "fail" && len(args) == 1:
+		server.Fail(nil)
+	case args[0] == "fail" && len(args) == 2:
+		server.Fail(llmtest.Always(llmtest.Fault(args[1])))
+	case args[0] == "asked" && len(args) == 2:
+		if n := len(server.Calls()); strconv.Itoa(n) != args[1] {
+			ts.Fatalf("the model was asked %d times, want %s", n, args[1])
+		}
+	default:
+		ts.Fatalf("usage: model start | fail [FAULT] | asked N")
+	}
+}
+
+// models are the language models of the scripts, by name.
+var models sync.Map
 
 // reference compares the program's reference with the one in the repository, and writes it when scripts are updated.
 func reference(ts *testscript.TestScript, neg bool, args []string) {

@@ -52,9 +52,14 @@ has been left alone for half a second, and with --prune, what goes is deleted. O
 minute all files are looked at, too. Ctrl-C ends it, with exit code 130 as it ends
 everything; what was stored stays.
 
+With --context-model a language model writes a line of context for each passage that is
+new, which is searched and embedded with it. --dry-run tells what that would cost, and
+--context-budget ends it; the documents are stored all the same.
+
 With --json each document is a line:
   {"path","document_id","status","chunks","chunks_reused","embedded","pending","error"}
-where status is created, updated, unchanged, failed, skipped or removed. Those that
+and with a context model "contexts" and "no_context" count passages that got a line or are
+without. status is created, updated, unchanged, failed, skipped or removed. Those that
 failed or were skipped have a "reason", too: unsupported, damaged, encrypted, no_text, too_large, timeout,
 not_a_file, symlink, gone, denied, unreadable, invalid, conflict or unavailable.`
 
@@ -97,6 +102,7 @@ type addition struct {
 	seen     map[string]sight // files and what lies within them, by absolute path
 	stored   map[string]bool  // documents that were seen
 	plan     plan
+	notes    notes
 	template llmemory.Document // what the flags say of every document
 	each     bool              // documents have origins of their own, so that what is wrong with one is no flag's fault
 	progress *progress
@@ -587,6 +593,9 @@ func (n *addition) enter(f *file, r *llmemory.Added, status llmemory.Status, rea
 	} else {
 		n.seen[f.absolute] = sight{status, r.DocumentID}
 		n.stored[r.DocumentID] = true
+		if reason == "" {
+			entry.Reason, entry.Message = noteOutcome(r)
+		}
 	}
 	news := n.news(&entry)
 	if news || !n.watched.partial {
@@ -756,6 +765,8 @@ type addedJSON struct {
 	ChunksReused int             `json:"chunks_reused"`
 	Embedded     int             `json:"embedded"`
 	Pending      int             `json:"pending"`
+	Contexts     int             `json:"contexts,omitempty"`
+	NoContext    int             `json:"no_context,omitempty"`
 	Reason       string          `json:"reason,omitempty"`
 	Error        *string         `json:"error"`
 }
@@ -792,6 +803,7 @@ func (n *addition) added(f *file, r llmemory.Added) {
 	n.done[r.Status]++
 	news := n.enter(f, &r, r.Status, "", nil)
 	n.plan.add(&r)
+	n.notes.add(&r)
 	n.pending += r.Pending
 	if n.embedErr == nil {
 		n.embedErr = r.EmbedErr
@@ -809,7 +821,7 @@ func (n *addition) added(f *file, r llmemory.Added) {
 	if n.opts.json {
 		_ = n.printJSON(addedJSON{ // Main reports if that failed
 			Path: path, DocumentID: r.DocumentID, Status: r.Status, Chunks: r.Chunks, ChunksReused: r.ChunksReused,
-			Embedded: r.Embedded, Pending: r.Pending,
+			Embedded: r.Embedded, Pending: r.Pending, Contexts: r.Annotated, NoContext: r.Unannotated,
 		})
 		return
 	}
@@ -887,6 +899,7 @@ func (n *addition) conclude(stopped error) error {
 		}
 		n.note("%s", text)
 	}
+	n.tellNotes()
 	switch {
 	case errors.Is(stopped, context.Canceled):
 		n.note("what was stored stays; the same command goes on from there")

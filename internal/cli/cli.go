@@ -23,6 +23,7 @@ import (
 	"github.com/llmemory/llmemory/extract/all"
 	"github.com/llmemory/llmemory/extract/sandbox"
 	"github.com/llmemory/llmemory/internal/modelfile"
+	"github.com/llmemory/llmemory/llm"
 	"github.com/llmemory/llmemory/pgdbm"
 )
 
@@ -95,6 +96,8 @@ type app struct {
 	logger *slog.Logger
 	// model is the embedder, once it is made.
 	model embedding.Embedder
+	// language is the model that writes context lines, once it is made.
+	language llm.ModelInfo
 	// onEmbedded, if not nil, is called with the number of passages whenever some have been embedded.
 	onEmbedded func(passages int)
 	// extractor turns files into text.

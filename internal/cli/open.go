@@ -249,6 +249,9 @@ func (a *app) open(ctx context.Context, embeds bool) (*llmemory.Memory, func(), 
 			return nil, nil, err
 		}
 	}
+	if config.Annotator, err = a.annotator(); err != nil {
+		return nil, nil, err
+	}
 	store, err := a.openStore(ctx, p)
 	if err != nil {
 		return nil, nil, err

@@ -111,6 +111,7 @@ func (n *addition) concludeDry(ctx context.Context, err error) error {
 	}
 	n.note("would create %d, update %d, leave %d, fail on %d, skip %d, remove %d", n.done[llmemory.Created], n.done[llmemory.Updated],
 		n.done[llmemory.Unchanged], n.done[llmemory.Failed], n.skipped, n.done[llmemory.Removed])
+	n.plannedNotes()
 	if n.model == nil || n.plan.tokens == 0 {
 		return nil
 	}

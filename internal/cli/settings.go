@@ -46,6 +46,10 @@ type options struct {
 	copyFrom, copyTo, fromSchema, toSchema, toOwner string
 	allOwners, noVectors                            bool
 	models, modelsFrom                              string
+
+	contextModel, contextBudget, contextPrice, anthropicURL string
+	contextTokens, contextWindow                            int
+	contextSummaries                                        bool
 }
 
 // setting is one row of the table that flags, environment, configuration file and documentation come from.
@@ -136,6 +140,21 @@ var settings = []setting{
 
 	{key: "embed", arg: "now|later|never", commands: []string{"add", "archive index"}, fallback: "now", usage: "when to make vectors: at once, by \"embed\", or not at all",
 		target: func(o *options) any { return &o.embed }},
+
+	{key: "context-model", arg: "NAME", commands: []string{"add", "archive index"}, usage: "language model that writes a line of context for each passage: openai, openai:MODEL, anthropic or anthropic:MODEL (default: none does)",
+		target: func(o *options) any { return &o.contextModel }},
+	{key: "context-summaries", commands: []string{"add", "archive index"}, usage: "have the context model write a summary of each passage, too",
+		target: func(o *options) any { return &o.contextSummaries }},
+	{key: "context-budget", arg: "USD", commands: []string{"add", "archive index"}, usage: "what the context model may cost in this run, in US dollars (default: no limit)",
+		target: func(o *options) any { return &o.contextBudget }},
+	{key: "context-tokens", arg: "N", commands: []string{"add", "archive index"}, fallback: "0", usage: "tokens, in and out, that the context model may take in this run; 0 for no limit",
+		target: func(o *options) any { return &o.contextTokens }},
+	{key: "context-price", arg: "IN,CACHED,OUT", commands: []string{"add", "archive index"}, usage: "what a million tokens of the context model cost in US dollars, such as 0.15,0.075,0.60 (default: known for some models)",
+		target: func(o *options) any { return &o.contextPrice }},
+	{key: "context-window", arg: "N", commands: []string{"add", "archive index"}, fallback: "8000", usage: "tokens of a document that the context model is shown at most",
+		target: func(o *options) any { return &o.contextWindow }},
+	{key: "anthropic-base-url", variable: "ANTHROPIC_BASE_URL", arg: "URL", commands: []string{"add", "archive index"}, usage: "address of the server for --context-model anthropic (default: Anthropic's)",
+		target: func(o *options) any { return &o.anthropicURL }},
 
 	{key: "prune", commands: []string{"add", "archive index"}, usage: "delete documents that came from a named folder, or from the archive, and whose file has gone",
 		target: func(o *options) any { return &o.prune }},

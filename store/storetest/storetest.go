@@ -62,6 +62,7 @@ func RunWith(t *testing.T, open func(tb testing.TB) llmemory.Store, o Options) {
 		{"Edit", s.editCases()},
 		{"Document", s.documentCases()},
 		{"Source", s.sourceCases()},
+		{"Annotate", s.annotateCases()},
 		{"Ledger", s.ledgerCases()},
 		{"Limit", s.limitCases()},
 		{"Filter", s.filterCases()},
