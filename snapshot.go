@@ -227,7 +227,7 @@ func (m *Memory) unpack(owner, from string, s *Snapshot, generations []Generatio
 	r := &restored{owner: owner, snapshot: s, prepared: prepared{identity: Identity{OriginID: d.OriginID, Key: d.Key}, embed: EmbedLater}}
 	r.record = DocumentRecord{
 		StoredDocument: StoredDocument{
-			ID: DocumentID(owner, r.identity), OriginID: d.OriginID, Key: d.Key, Name: d.Name, Type: kind, Metadata: plain, Language: d.Language,
+			OriginID: d.OriginID, Key: d.Key, Name: d.Name, Type: kind, Metadata: plain, Language: d.Language,
 			Version: d.Version, CreatedAt: d.CreatedAt.UTC().Truncate(time.Microsecond), UpdatedAt: d.UpdatedAt.UTC().Truncate(time.Microsecond),
 		},
 		RawMetadata: metadata, NoVectors: d.NoVectors, ContentHash: d.ContentHash, SourceHash: d.SourceHash,
@@ -236,19 +236,21 @@ func (m *Memory) unpack(owner, from string, s *Snapshot, generations []Generatio
 	if !d.Date.IsZero() {
 		r.record.Date = d.Date.UTC().Truncate(time.Microsecond)
 	}
-	r.result.DocumentID = r.record.ID
-	if d.ID != DocumentID(from, r.identity) {
+	r.record.ID = DocumentID(from, r.identity) // the ids of the chunks derive from it
+	if d.ID != r.record.ID {
 		return nil, invalidf("document_id", "%.40q is not the id of origin %q, key %q of owner %q", d.ID, d.OriginID, d.Key, from)
 	}
-	if err := r.unpackChunks(from, m.config.MaxContentBytes); err != nil {
+	if err := r.unpackChunks(m.config.MaxContentBytes); err != nil {
 		return nil, err
 	}
+	r.record.ID = DocumentID(owner, r.identity)
+	r.result.DocumentID = r.record.ID
 	r.identify()
 	return r, r.checkVectors(generations)
 }
 
 // unpackChunks puts the text together and the chunks in their places, and checks that nothing is lost, twice or elsewhere.
-func (r *restored) unpackChunks(from string, most int) error {
+func (r *restored) unpackChunks(most int) error {
 	s := r.snapshot
 	size := len(s.Document.Tail)
 	for _, l := range s.Leaves {

@@ -92,8 +92,8 @@ func (s *suite) testIDs(t *testing.T) {
 		got = append(got, c.ID)
 	}
 	want := []string{
-		"1fba6e7d-d506-85e4-8919-0e8bc166b8f0", "e05ca19b-93c2-8b09-9f79-b3a41930314a", "bf7bd183-3c9c-8592-b2bb-2de6ceaa2547",
-		"6a00ff5f-a8d7-8277-a1e4-562772b9dd00",
+		"a4cad0e9-9012-806c-aca6-64f592d1d370", "a4cad0e9-9012-80a5-9d51-aeb256463b09", "a4cad0e9-9012-8bc9-b9f7-5ca1d65f01d9",
+		"a4cad0e9-9012-8b28-96b0-30377847010f",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("chunk ids %q, want %q", got, want)
