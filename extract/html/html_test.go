@@ -218,6 +218,15 @@ func TestButtons(t *testing.T) {
 	}
 }
 
+// Line numbers of code that are not read out are not its text.
+func TestHiddenInCode(t *testing.T) {
+	t.Parallel()
+	page := `<pre><code><span aria-hidden="true">1 </span>if tide {<br><span style="display:none">2 </span>}</code></pre>`
+	if got := extracttest.Extract(t, html.Extractor{}, extract.Input{}, []byte(page)).Content; got != "```\nif tide {\n}\n```\n" {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestSections(t *testing.T) {
 	t.Parallel()
 	page := `<?xml version="1.0"?><html><body><p>a <![CDATA[<b> & c]]> d</p><style><![CDATA[x]]></style></body></html>`

@@ -2,6 +2,7 @@ package mail
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/binary"
@@ -11,10 +12,9 @@ import (
 	"time"
 	"unicode/utf16"
 
-	"golang.org/x/text/encoding/htmlindex"
-
 	"github.com/llmemory/llmemory/extract"
 	"github.com/llmemory/llmemory/internal/cfb"
+	guess "github.com/llmemory/llmemory/internal/charset"
 )
 
 // Properties of a message as Outlook saves it ([MS-OXMSG], [MS-OXPROPS]), by their ids.
@@ -173,37 +173,10 @@ func (p properties) text(ids ...uint32) string {
 
 // codepageName is the charset of a code page of Windows.
 func codepageName(n uint64) string {
-	switch n {
-	case 0, 20127:
+	if n == 0 || n == 20127 {
 		return ""
-	case 65001:
-		return "utf-8"
-	case 20866:
-		return "koi8-r"
-	case 21866:
-		return "koi8-u"
-	case 50220, 50221, 50222:
-		return "iso-2022-jp"
-	case 51932:
-		return "euc-jp"
-	case 51949:
-		return "euc-kr"
-	case 54936:
-		return "gb18030"
-	case 10000:
-		return "macintosh"
 	}
-	if n >= 28591 && n <= 28606 {
-		return fmt.Sprint("iso-8859-", n-28590)
-	}
-	name := fmt.Sprint("cp", n)
-	if charsetOf(name) == nil {
-		if _, err := htmlindex.Get(fmt.Sprint("ibm", n)); err == nil {
-			return fmt.Sprint("ibm", n)
-		}
-		return "windows-1252"
-	}
-	return name
+	return cmp.Or(guess.CodePage(int(min(n, 1<<16))), "windows-1252")
 }
 
 // message writes a message and what lies within it.

@@ -271,19 +271,10 @@ var pages = map[int]int{
 
 // codepage returns the encoding of a Windows code page, nil for one that is not known.
 func codepage(page int) encoding.Encoding {
-	name := map[int]string{
-		437: "", 866: "ibm866", 874: "windows-874", 932: "shift_jis", 936: "gbk", 949: "euc-kr", 950: "big5", 10000: "macintosh", 65001: "",
-	}[page]
-	if page >= 1250 && page <= 1258 {
-		name = "windows-" + strconv.Itoa(page)
-	}
 	if page == 65001 {
 		return encoding.Nop
 	}
-	if name == "" {
-		return nil
-	}
-	e, _ := charset.Lookup(name)
+	e, _ := charset.Lookup(charset.CodePage(page))
 	return e
 }
 

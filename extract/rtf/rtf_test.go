@@ -126,6 +126,7 @@ func TestHostileDocuments(t *testing.T) {
 		"half an escape":             {`{\rtf1 words\'4`, "words\n"},
 		"half a pair":                {`{\rtf1 words\u-10179? on}`, "words on\n"},
 		"nothing for a character":    {`{\rtf1 a\u8211\par b\u8211\u8212 ?c\u8364\emdash d}`, "a–\n\nb–—c€d\n"},
+		"a code page of DOS":         {`{\rtf1\ansicpg850 T\'81r}`, "Tür\n"},
 		"large numbers":              {`{\rtf1\uc99999999999999999999 \itap999999999\intbl words\u99999999?\cell\row}`, "words\ufffd\n"},
 	} {
 		got := extracttest.Extract(t, rtf.Extractor{}, extract.Input{}, []byte(tt.doc)).Content

@@ -3,9 +3,9 @@
 package xls
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"strconv"
 
 	"github.com/llmemory/llmemory/extract"
 	"github.com/llmemory/llmemory/internal/cfb"
@@ -66,16 +66,10 @@ func (x Extractor) Extract(ctx context.Context, in extract.Input) (extract.Text,
 
 // decode makes text of bytes in a Windows code page.
 func decode(page int, b []byte) string {
-	name := map[int]string{932: "shift_jis", 936: "gbk", 949: "euc-kr", 950: "big5", 874: "windows-874", 866: "ibm866", 10000: "macintosh", 32768: "macintosh"}[page]
-	switch {
-	case page == 65001:
+	if page == 65001 {
 		return string(b)
-	case page >= 1250 && page <= 1258:
-		name = "windows-" + strconv.Itoa(page)
-	case name == "":
-		name = "windows-1252"
 	}
-	e, _ := charset.Lookup(name)
+	e, _ := charset.Lookup(cmp.Or(charset.CodePage(page), "windows-1252"))
 	if e == nil {
 		return ""
 	}

@@ -4,6 +4,7 @@ package charset
 import (
 	"bytes"
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf16"
@@ -281,6 +282,29 @@ func Lookup(name string) (encoding.Encoding, string) {
 		name = n
 	}
 	return e, name
+}
+
+// CodePage returns the name of a code page of Windows or DOS, "" for one that is not known, and for ASCII.
+func CodePage(n int) string {
+	switch {
+	case n >= 1250 && n <= 1258 || n == 874:
+		return "windows-" + strconv.Itoa(n)
+	case n >= 28591 && n <= 28606:
+		return "iso-8859-" + strconv.Itoa(n-28590)
+	}
+	if name, ok := codePages[n]; ok {
+		return name
+	}
+	if e, name := Lookup("ibm" + strconv.Itoa(n)); e != nil {
+		return name
+	}
+	return ""
+}
+
+var codePages = map[int]string{
+	932: "shift_jis", 936: "gbk", 949: "euc-kr", 950: "big5", 10000: "macintosh", 10007: "x-mac-cyrillic", 20866: "koi8-r", 21866: "koi8-u",
+	32768: "macintosh", 50220: "iso-2022-jp", 50221: "iso-2022-jp", 50222: "iso-2022-jp", 51932: "euc-jp", 51936: "gbk", 51949: "euc-kr",
+	54936: "gb18030", 65001: "utf-8",
 }
 
 // aliases are names that are used and that no index has, or that mean a larger set than they say.

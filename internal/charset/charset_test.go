@@ -223,3 +223,15 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+func TestCodePage(t *testing.T) {
+	t.Parallel()
+	for n, want := range map[int]string{
+		1252: "windows-1252", 874: "windows-874", 932: "shift_jis", 866: "ibm866", 437: "ibm437", 850: "ibm850", 28592: "iso-8859-2", 65001: "utf-8", 10000: "macintosh",
+		0: "", 20127: "", 1361: "", 99999: "", -1: "",
+	} {
+		if got := CodePage(n); got != want {
+			t.Errorf("%d: %q, want %q", n, got, want)
+		}
+	}
+}

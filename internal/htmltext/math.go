@@ -27,7 +27,7 @@ func formula(n *html.Node) string {
 		return s
 	}
 	if a := find(n, func(n *html.Node) bool { return n.Data == "annotation" }); a != nil {
-		return mdtext.OneLine(plain(a))
+		return mdtext.OneLine(plain(a, nil))
 	}
 	return mdtext.OneLine(attr(n, "alttext"))
 }

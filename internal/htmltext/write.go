@@ -68,7 +68,7 @@ func Of(doc *html.Node) (m Meta) {
 		return m
 	}
 	if title := find(head, func(n *html.Node) bool { return n.DataAtom == atom.Title }); title != nil {
-		m.Title = mdtext.OneLine(plain(title))
+		m.Title = mdtext.OneLine(plain(title, nil))
 	}
 	found := map[string]string{}
 	for n := head.FirstChild; n != nil; n = n.NextSibling {
@@ -258,16 +258,17 @@ func (c *converter) pre(n *html.Node) {
 			}
 		}
 	}
-	c.w.Code(language, plain(n))
+	c.w.Code(language, plain(n, c.out))
 }
 
-// plain returns the text below a node as it is.
-func plain(n *html.Node) string {
+// plain returns the text below a node as it is, without what is left out.
+func plain(n *html.Node, out map[*html.Node]bool) string {
 	var b strings.Builder
 	var walk func(n *html.Node)
 	walk = func(n *html.Node) {
 		for child := n.FirstChild; child != nil; child = child.NextSibling {
 			switch {
+			case out[child]:
 			case child.Type == html.TextNode:
 				b.WriteString(child.Data)
 			case child.DataAtom == atom.Br:
