@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 
 	"github.com/llmemory/llmemory/extract"
 )
@@ -91,8 +93,8 @@ var (
 
 func toFailure(err error) failure {
 	f := failure{Message: err.Error()}
-	for kind, sentinel := range kinds {
-		if errors.Is(err, sentinel) {
+	for _, kind := range slices.Sorted(maps.Keys(kinds)) { // of several, the same each time
+		if errors.Is(err, kinds[kind]) {
 			f.Kind = kind
 		}
 	}

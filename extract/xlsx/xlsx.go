@@ -398,7 +398,7 @@ func (b *workbook) comments(part string) error {
 	})
 }
 
-// drawing writes what lies on a sheet: text boxes, the alternative text of pictures, the titles of charts.
+// drawing writes what lies on a sheet: text boxes, the alternative text of pictures, the titles of charts, diagrams.
 func (b *workbook) drawing(part string) error {
 	texts, err := b.pkg.Diagram(part)
 	if err != nil {
@@ -421,12 +421,20 @@ func (b *workbook) drawing(part string) error {
 		return err
 	}
 	for _, rel := range rels {
-		if rel.Kind == "chart" && !rel.External {
+		switch {
+		case rel.External:
+		case rel.Kind == "chart":
 			title, _, err := b.pkg.Chart(rel.Target)
 			if err != nil {
 				return err
 			}
 			texts = append(texts, title)
+		case rel.Kind == "diagramData":
+			points, err := b.pkg.Diagram(rel.Target)
+			if err != nil {
+				return err
+			}
+			texts = append(texts, points...)
 		}
 	}
 	for _, text := range texts {

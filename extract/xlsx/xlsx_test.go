@@ -53,6 +53,8 @@ var parts = []string{
 	"xl/sharedStrings.xml", `<sst ` + main + `><si><t>Tides_x000D_ of 2024</t></si><si><r><t>Pla</t></r><r><t>ce</t></r></si><si><t>שלום עולם</t></si><si><t>潮</t><rPh sb="0" eb="1"><t>しお</t></rPh></si><si><t xml:space="preserve"> Share </t></si><si><t>at the end</t></si></sst>`,
 	"xl/styles.xml", `<styleSheet ` + main + `><numFmts><numFmt numFmtId="164" formatCode="[$€-407]\ #,##0.00"/><numFmt numFmtId="165" formatCode="d/m/yyyy\ h:mm"/></numFmts><cellStyleXfs><xf numFmtId="9"/></cellStyleXfs><cellXfs><xf numFmtId="0"/><xf numFmtId="14"/><xf numFmtId="164"/><xf numFmtId="165"/><xf numFmtId="10"/></cellXfs></styleSheet>`,
 	"xl/worksheets/_rels/sheet1.xml.rels", extracttest.Relationships("link", "hyperlink", "https://example.org/dover", "c", "comments", "../comments1.xml", "d", "drawing", "../drawings/drawing1.xml"),
+	"xl/drawings/_rels/drawing1.xml.rels", extracttest.Relationships("x", "diagramData", "../diagrams/data1.xml"),
+	"xl/diagrams/data1.xml", `<dgm:dataModel xmlns:dgm="http://schemas.openxmlformats.org/drawingml/2006/diagram" xmlns:a="http://schemas.openxmlformats.org/drawingml/2006/main"><dgm:pt><a:p><a:t>Moon</a:t></a:p></dgm:pt></dgm:dataModel>`,
 	"xl/comments1.xml", `<comments ` + main + `><commentList><comment ref="C4"><text><r><t>Is it </t></r><r><t>so?</t></r></text></comment></commentList></comments>`,
 	"xl/drawings/drawing1.xml", `<xdr:wsDr xmlns:xdr="http://schemas.openxmlformats.org/drawingml/2006/spreadsheetDrawing" xmlns:a="http://schemas.openxmlformats.org/drawingml/2006/main"><xdr:sp><xdr:nvSpPr><xdr:cNvPr id="1" descr="A picture of the sea"/></xdr:nvSpPr><xdr:txBody><a:p><a:r><a:t>In a box</a:t></a:r></a:p></xdr:txBody></xdr:sp></xdr:wsDr>`,
 	"docProps/core.xml", `<cp:coreProperties xmlns:cp="http://schemas.openxmlformats.org/package/2006/metadata/core-properties" xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:dcterms="http://purl.org/dc/terms/"><dc:title>Tides</dc:title><dc:creator>Ada Moor</dc:creator><dcterms:created>2024-05-06T07:08:09Z</dcterms:created></cp:coreProperties>`,
@@ -76,6 +78,8 @@ at the end
 In a box
 
 A picture of the sea
+
+Moon
 
 ## Sheet 2
 
