@@ -49,7 +49,7 @@ LIMIT ?5;
 
 -- name: failures
 SELECT number, source, path, document_id, outcome, reason, message, chunks, source_hash
-FROM {{tables.ingest_files}}
+FROM {{tables.ingest_files}} INDEXED BY ingest_files_failures -- SQLite would look through all files of the owner
 WHERE owner_id = ?1 AND source_hash = ?2 AND source_hash <> x''
 LIMIT 1;
 
