@@ -347,7 +347,7 @@ func (t *transcript) headings(pieces []Piece) {
 			continue
 		}
 		r := turnReader{form: t.form}
-		if at > 0 && !strings.ContainsAny(t.text[at:p.Start], "\n\r\f\u0085\u2028\u2029") {
+		if at > 0 && !strings.ContainsAny(t.text[at:p.Start], lineEnds) {
 			r.form = noForm // the first line began before
 		}
 		at = p.End

@@ -113,7 +113,8 @@ func (s sized) builder(ctx context.Context, t Text) (*builder, error) {
 	if count == nil {
 		count = wordpiece.Default().Count
 	}
-	return &builder{ctx: ctx, text: t.Content, count: count, max: limit, keep: limit, crumb: min(12, limit/8), sentential: true}, nil
+	return &builder{ctx: ctx, text: t.Content, count: count, max: limit, keep: limit, crumb: min(12, limit/8), sentential: true,
+		unix: unix(t.Content)}, nil
 }
 
 // window is the leaf of a fixed size that is being filled.

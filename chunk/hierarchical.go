@@ -218,7 +218,7 @@ func (h Hierarchical) chunk(ctx context.Context, t Text, window int) ([]Piece, e
 	b := &builder{
 		ctx: ctx, text: t.Content, count: count,
 		max: limit, keep: min(limit, size.Leaf*3/2), crumb: min(12, limit/8), tiny: size.Leaf * 2 / 5,
-		window: window,
+		window: window, unix: unix(t.Content),
 	}
 	if err := b.read(structure, t); err != nil {
 		return nil, fmt.Errorf("chunk: %w", err)

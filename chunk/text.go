@@ -16,7 +16,7 @@ type line struct{ start, end int }
 func (b *builder) lines(start, end int, yield func(line) error) error {
 	for at := start; at < end; {
 		stop, next := end, end
-		if n := strings.IndexAny(b.text[at:end], "\n\r\f\u0085\u2028\u2029"); n >= 0 {
+		if n := b.lineEnd(b.text[at:end]); n >= 0 {
 			stop = at + n
 			_, size := utf8.DecodeRuneInString(b.text[stop:])
 			next = stop + size
@@ -30,6 +30,27 @@ func (b *builder) lines(start, end int, yield func(line) error) error {
 		at = next
 	}
 	return nil
+}
+
+// lineEnd returns the index of the first line end in a part of the text, or -1. Most texts have but one kind, which is found faster alone.
+func (b *builder) lineEnd(s string) int {
+	if b.unix {
+		return strings.IndexByte(s, '\n')
+	}
+	return strings.IndexAny(s, lineEnds)
+}
+
+// lineEnds are the characters that end a line.
+const lineEnds = "\n\r\f\u0085\u2028\u2029"
+
+// unix reports whether line feeds alone end the lines of a text.
+func unix(s string) bool {
+	for _, end := range lineEnds[1:] {
+		if strings.ContainsRune(s, end) {
+			return false
+		}
+	}
+	return true
 }
 
 // paragraphs cuts text[start:end] at empty lines.

@@ -68,6 +68,7 @@ type builder struct {
 
 	speakers *transcript // who speaks, in a chat
 
+	unix       bool // lines end with a line feed alone
 	window     int  // bytes of Markdown that are parsed at a time
 	sentential bool // paragraphs fall into sentences even where they fit
 
