@@ -18,8 +18,8 @@ type Text struct {
 	// Markup says how the structure of Content is written, where the type does not: "markdown", "html", "csv", "tsv", "email",
 	// "chat" or the name of a programming language such as "go". Empty means what is usual for the type.
 	Markup string
-	// Pages are the byte offsets in Content at which pages, or slides, begin, in order, if it has any. Slides are cut there; other
-	// pages end anywhere and do not matter.
+	// Pages are the byte offsets in Content at which pages, or slides, begin, in order, if it has any. Slides are cut there; text
+	// without mark-up by preference, where a paragraph ends with the page. In other texts pages end anywhere and do not matter.
 	Pages []int
 }
 

@@ -15,7 +15,7 @@ import (
 )
 
 // version is part of the signature. It goes up with every change that may cut any text differently.
-const version = 4
+const version = 5
 
 // DefaultMaxLeafTokens leaves room in the 256 word pieces of all-MiniLM-L6-v2 for the document's name and headings.
 const DefaultMaxLeafTokens = 220
@@ -275,6 +275,7 @@ func (b *builder) read(structure Structure, t Text) error {
 		if err := b.titles(0, len(b.text)); err != nil {
 			return err
 		}
+		b.pages = t.Pages
 		return b.paragraphs(0, len(b.text), blockStrength)
 	}
 }

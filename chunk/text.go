@@ -57,6 +57,7 @@ func unix(s string) bool {
 func (b *builder) paragraphs(start, end int, first strength) error {
 	var (
 		from, to  = -1, -1 // the paragraph being read
+		before    int      // where the one before it ends
 		rows      int      // its lines
 		empty     int      // empty lines since the paragraph before
 		lastTitle bool     // whether the paragraph before looks like a title
@@ -66,10 +67,16 @@ func (b *builder) paragraphs(start, end int, first strength) error {
 		if from < 0 {
 			return nil
 		}
+		sheet := false
+		for len(b.pages) > 0 && b.pages[0] <= from {
+			sheet, b.pages = b.pages[0] >= before, b.pages[1:] // else a paragraph goes on there
+		}
 		s := blockStrength
 		switch {
 		case first > 0:
 			s, first = first, 0
+		case sheet:
+			s = sheetStrength
 		case lastLead:
 			s = leadStrength
 		case empty > 1:
@@ -85,6 +92,7 @@ func (b *builder) paragraphs(start, end int, first strength) error {
 		} else {
 			err = b.block(from, to, s, b.prose)
 		}
+		before = to
 		from, rows, empty = -1, 0, 0
 		return err
 	}

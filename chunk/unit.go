@@ -28,6 +28,7 @@ const (
 	rowStrength      strength = 58 // lines that are paragraphs
 	blockStrength    strength = 60 // paragraphs and other blocks
 	gapStrength      strength = 64 // blocks with several empty lines between them
+	sheetStrength    strength = 70 // paragraphs on different pages
 	// headingStrength is the least of the borders between sections. That before a heading of level n is higher by 6 - n.
 	headingStrength strength = 100
 	pageStrength    strength = 110
@@ -64,7 +65,7 @@ type builder struct {
 	soft     outline     // titles that are no headings of the mark-up
 	titled   map[int]int // where lines begin that are such titles, with their levels
 	head     string      // of the table being read
-	pages    []int       // where pages begin that are cut, as far as they are to come
+	pages    []int       // where pages begin that matter, as far as they are to come
 
 	speakers *transcript // who speaks, in a chat
 
