@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/llmemory/llmemory/chunk"
 	"github.com/llmemory/llmemory/llm"
@@ -15,6 +16,8 @@ import (
 
 // Annotator writes context lines and summaries of passages, which takes a while and may cost something. Implementations are safe for
 // concurrent use.
+//
+// An Add whose context has a deadline leaves half of the time to the annotator, and stores the document without what is missing then.
 //
 // Notes that are stored are used again: for a passage whose text and headings stay, however the rest of its document changes.
 type Annotator interface {
@@ -152,13 +155,20 @@ func keptNote(old, now *Chunk) (chunk.Note, bool) {
 	return note, true
 }
 
-// ask asks for notes. The error is that the caller has gone; any other is told in the result.
+// ask asks for notes, for which it does not take all the time that the caller has: the document is yet to be stored. The error is that
+// the caller has gone; any other is told in the result.
 func (p *prepared) ask(ctx context.Context, m *Memory, wanted []int) ([]chunk.Note, error) {
 	if joined(m.store) {
 		p.result.AnnotateErr = errJoined
 		return make([]chunk.Note, len(wanted)), nil
 	}
-	notes, usage, err := m.config.Annotator.Annotate(ctx, p.text(), p.parents, wanted)
+	asking := ctx
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		asking, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
+		defer cancel()
+	}
+	notes, usage, err := m.config.Annotator.Annotate(asking, p.text(), p.parents, wanted)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}

@@ -122,7 +122,7 @@ func (n *notes) add(r *llmemory.Added) {
 	}
 }
 
-// tell tells what lines of context took.
+// tellNotes tells what lines of context took.
 func (n *addition) tellNotes() {
 	if n.notes.written > 0 {
 		n.note("%s of context written: %s", plural(n.notes.written, "line"), n.took(n.notes.usage))
@@ -133,6 +133,23 @@ func (n *addition) tellNotes() {
 		n.note("they are stored and found all the same; the same command goes on from there")
 	case n.notes.missing > 0:
 		n.note("%s without a line of context, as the model gave none", plural(n.notes.missing, "passage"))
+	}
+}
+
+// tellContext tells once what keeps passages from getting lines of context.
+func (w *watching) tellContext(n *addition, told bool) {
+	if n.notes.err == nil {
+		if n.notes.written > 0 {
+			w.context = ""
+		}
+		return
+	}
+	if text := n.notes.err.Error(); text != w.context {
+		w.context = text
+		if !told {
+			w.note("passages without a line of context: %v", n.notes.err)
+			w.note("they are stored and found all the same, and tried again")
+		}
 	}
 }
 

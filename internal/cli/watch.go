@@ -44,8 +44,8 @@ type watching struct {
 	// session is the run of what events bring, which is paused between them until a scan has a run of its own written.
 	session *llmemory.RunLog
 	entries int // of the session
-	// embedding is the last error of the embedder that was told.
-	embedding string
+	// embedding and context are the last errors that were told of the embedder and of the context model.
+	embedding, context string
 }
 
 // watchable checks that arguments and flags make sense for folders that are followed.
@@ -292,6 +292,7 @@ func (w *watching) pass(ctx context.Context, due map[string]bool, first bool) er
 		}
 	}
 	w.tellEmbedder(n, first)
+	w.tellContext(n, first)
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -32,6 +33,7 @@ func (s *suite) annotateCases() []testCase {
 		{name: "Source", run: s.testAnnotatedSource},
 		{name: "Preview", run: s.testAnnotatedPreview},
 		{name: "Cancelled", run: s.testAnnotatedCancelled},
+		{name: "Deadline", run: s.testAnnotatedDeadline},
 		{name: "Moved", run: s.testAnnotatedMoved},
 		{name: "Many", run: s.testAnnotatedMany},
 	}
@@ -457,6 +459,28 @@ func (s *suite) testAnnotatedCancelled(t *testing.T) {
 		t.Errorf("stats: %+v", stats)
 	}
 	s.check(t, s.shared, o.ID())
+}
+
+// testAnnotatedDeadline stores a document within the caller's time, though the model takes longer.
+func (s *suite) testAnnotatedDeadline(t *testing.T) {
+	model := &scribe{model: "m"}
+	o := annotating(t, s.shared, model.writer(llm.BudgetOptions{})).Owner(t.Name())
+	model.failWith(func(ctx context.Context, word string) error {
+		if word == "alpha" {
+			return nil
+		}
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Second)
+	defer cancel()
+	added, err := o.Add(ctx, llmemory.Document{Key: "k", Language: "en", Content: join("one alpha", "two beta")})
+	if err != nil || added.Annotated != 1 || added.Unannotated != 1 || !errors.Is(added.AnnotateErr, context.DeadlineExceeded) {
+		t.Errorf("added: %+v, %v", added, err)
+	}
+	if hits := search(t, o, "xalpha", llmemory.SearchOptions{}); len(hits) != 1 {
+		t.Errorf("%d hits", len(hits))
+	}
 }
 
 // testAnnotatedMoved keeps lines and summaries of documents that are moved to another owner, and asks for none of them there.
