@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -78,6 +79,16 @@ func Extract(t testing.TB, e extract.Extractor, in extract.Input, data []byte) e
 		t.Fatal(err)
 	}
 	return text
+}
+
+// Allocated returns how many bytes f allocates, which tells what takes the square of its input's size apart from what does not, however
+// busy the machine is. The test that calls it must not be parallel.
+func Allocated(f func()) int64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return int64(after.TotalAlloc - before.TotalAlloc)
 }
 
 // Kinds are the errors that an extractor may return.

@@ -133,7 +133,7 @@ func TestWriterIsBoundedInBytes(t *testing.T) {
 	}
 	began := time.Now()
 	text, err := w.Text(extract.Input{}, "x")
-	if took := time.Since(began); err != nil || took > 10*time.Second || len(text.Content) < 300_000*16 {
+	if took := time.Since(began); err != nil || took > time.Minute || len(text.Content) < 300_000*16 {
 		t.Errorf("%v, %d bytes, error = %v", took, len(text.Content), err)
 	}
 }
@@ -150,7 +150,7 @@ func TestLongFormat(t *testing.T) {
 	for i := range 200_000 {
 		f.Show(float64(i), false)
 	}
-	if took := time.Since(began); took > 10*time.Second {
+	if took := time.Since(began); took > time.Minute {
 		t.Errorf("200,000 cells in a long format take %v", took)
 	}
 }
