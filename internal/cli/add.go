@@ -226,7 +226,7 @@ func (n *addition) finish(ctx context.Context, err error) error {
 		err = ctx.Err() // the documents are stored, but their vectors were cut short
 	}
 	if err == nil && n.embedErr == nil {
-		err = n.catchUp(ctx)
+		err = n.catchUp(ctx, nil)
 	}
 	n.progress.clear()
 	return n.conclude(err)
@@ -622,8 +622,8 @@ func (n *addition) news(entry *llmemory.RunFile) bool {
 }
 
 // catchUp makes the vectors that earlier runs left behind: because they were interrupted, or had no model. In a file they can only
-// be this user's; a server's queue is for "embed".
-func (n *addition) catchUp(ctx context.Context) error {
+// be this user's; a server's queue is for "embed". Enough is that of embedQueue.
+func (n *addition) catchUp(ctx context.Context, enough func() bool) error {
 	if p, err := n.place(); err != nil || !p.isFile() || n.model == nil || n.template.Embed != llmemory.EmbedNow {
 		return err
 	}
@@ -631,12 +631,14 @@ func (n *addition) catchUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	done, err := n.embedQueue(ctx, n.memory, n.progress, waiting)
+	done, err := n.embedQueue(ctx, n.memory, n.progress, waiting, enough)
 	n.progress.clear()
 	if done.Embedded > 0 {
 		n.note("%s of earlier runs embedded", plural(done.Embedded, "passage"))
 	}
 	switch {
+	case errors.Is(err, errEnough):
+		return err
 	case err != nil && ctx.Err() == nil:
 		n.embedErr = err // the documents are stored
 		return nil

@@ -109,7 +109,7 @@ type app struct {
 	newWatcher func() (*fsnotify.Watcher, error)
 	rescan     time.Duration
 	beat       time.Duration // how often a run says that it goes on; 0 means aliveEvery
-	onScan     func()        // if not nil, is called after each scan
+	onScan     func()        // if not nil, is called after each scan, once what it left to embed is embedded
 	// started tells that a command has taken over: errors before that are mistakes of usage.
 	started bool
 }

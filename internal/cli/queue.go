@@ -48,7 +48,7 @@ func (a *app) embed(ctx context.Context, _ []string) error {
 		return err
 	}
 	line := a.progress()
-	done, err := a.embedQueue(ctx, memory, line, waiting)
+	done, err := a.embedQueue(ctx, memory, line, waiting, nil)
 	line.clear()
 	if err == nil {
 		err = a.tune(ctx, memory)
@@ -97,8 +97,14 @@ func waitingPassages(ctx context.Context, memory *llmemory.Memory) (int64, error
 	return waiting, nil
 }
 
-// embedQueue works off the queue and tells how far it is.
-func (a *app) embedQueue(ctx context.Context, memory *llmemory.Memory, line *progress, waiting int64) (llmemory.EmbedProgress, error) {
+// errEnough is why work on the queue ended before the queue did.
+var errEnough = errors.New("there is something else to do")
+
+// embedQueue works off the queue and tells how far it is. It ends with errEnough as soon as enough, which may be nil, says so: that is
+// asked whenever a few hundred passages are done.
+func (a *app) embedQueue(ctx context.Context, memory *llmemory.Memory, line *progress, waiting int64, enough func() bool) (llmemory.EmbedProgress, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	b := &backlog{waiting: waiting}
 	show := func() { line.show("%s", b) }
 	a.onEmbedded = func(passages int) {
@@ -109,10 +115,17 @@ func (a *app) embedQueue(ctx context.Context, memory *llmemory.Memory, line *pro
 	if waiting > 0 {
 		show()
 	}
-	return memory.EmbedQueue(ctx, func(p llmemory.EmbedProgress) {
+	done, err := memory.EmbedQueue(ctx, func(p llmemory.EmbedProgress) {
 		b.report(p)
 		show()
+		if enough != nil && enough() {
+			cancel(errEnough)
+		}
 	})
+	if err != nil && errors.Is(context.Cause(ctx), errEnough) {
+		err = errEnough
+	}
+	return done, err
 }
 
 // backlog measures how far the work on the queue is, and how fast it goes. The queue reports a few hundred passages at a time, which

@@ -44,6 +44,8 @@ type watching struct {
 	// session is the run of what events bring, which is paused between them until a scan has a run of its own written.
 	session *llmemory.RunLog
 	entries int // of the session
+	// behind tells that earlier runs may have left passages without a vector. They get theirs while there is nothing else to do.
+	behind bool
 	// embedding and context are the last errors that were told of the embedder and of the context model.
 	embedding, context string
 }
@@ -137,12 +139,18 @@ func (w *watching) rescanEvery() time.Duration {
 
 // loop makes passes. A pass that the database's absence ended is made again.
 func (w *watching) loop(ctx context.Context) error {
-	first, away := true, time.Duration(0)
+	first, scanned, away := true, false, time.Duration(0)
 	scan := time.Now()
 	var due map[string]bool
 	for {
 		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if scanned && !w.behind {
+			scanned = false
+			if w.onScan != nil {
+				w.onScan()
+			}
 		}
 		if w.events.overflowed() {
 			scan = time.Now()
@@ -156,6 +164,10 @@ func (w *watching) loop(ctx context.Context) error {
 		default:
 			var next time.Duration
 			if due, next = w.events.take(due, time.Now()); len(due) == 0 {
+				if w.behind && next == 0 {
+					err = w.catchUp(ctx, scan)
+					break
+				}
 				if next > 0 {
 					pause = min(pause, next)
 				}
@@ -192,10 +204,7 @@ func (w *watching) loop(ctx context.Context) error {
 		if first {
 			w.note("watching until interrupted")
 		}
-		if w.onScan != nil {
-			w.onScan()
-		}
-		first, scan = false, time.Now().Add(w.rescanEvery())
+		first, scanned, scan = false, true, time.Now().Add(w.rescanEvery())
 	}
 }
 
@@ -279,7 +288,7 @@ func (w *watching) pass(ctx context.Context, due map[string]bool, first bool) er
 		err = ctx.Err()
 	}
 	if err == nil && whole && n.embedErr == nil {
-		err = n.catchUp(ctx)
+		w.behind = true
 	}
 	n.progress.clear()
 	if err != nil {
@@ -294,6 +303,20 @@ func (w *watching) pass(ctx context.Context, due map[string]bool, first bool) er
 	w.tellEmbedder(n, first)
 	w.tellContext(n, first)
 	return nil
+}
+
+// catchUp makes vectors that earlier runs left behind, until something happens in the folders or a scan is due.
+func (w *watching) catchUp(ctx context.Context, scan time.Time) error {
+	n := w.newAddition(w.memory, w.template)
+	err := n.catchUp(ctx, func() bool { return w.events.waiting() || !time.Now().Before(scan) })
+	if errors.Is(err, errEnough) {
+		return nil
+	}
+	if err == nil {
+		w.behind = false
+		w.tellEmbedder(n, false)
+	}
+	return err
 }
 
 func (w *watching) noteClashes(g *gathered) {
@@ -584,6 +607,13 @@ func (e *events) ignored(path string) bool {
 		}
 	}
 	return true
+}
+
+// waiting tells whether something happened that was not taken yet.
+func (e *events) waiting() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.changed) > 0 || e.overflow
 }
 
 // overflowed tells whether events were lost since it was asked last.

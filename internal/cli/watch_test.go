@@ -11,12 +11,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
 
+	"github.com/llmemory/llmemory/embedding"
 	"github.com/llmemory/llmemory/embedding/embedtest"
 	"github.com/llmemory/llmemory/extract/all"
 	"github.com/llmemory/llmemory/internal/modelfile"
@@ -252,6 +254,59 @@ func TestWatch(t *testing.T) {
 			}
 		})
 	}
+}
+
+// slow is an embedder that takes its time over everything until somebody is content.
+type slow struct {
+	embedding.Embedder
+	asked   chan struct{} // closed at the first call
+	once    sync.Once
+	content chan struct{}
+	done    atomic.Int64 // passages
+}
+
+func (s *slow) Embed(ctx context.Context, role embedding.Role, texts []string) ([][]float32, error) {
+	s.once.Do(func() { close(s.asked) })
+	select {
+	case <-s.content:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-time.After(50 * time.Millisecond):
+	}
+	vectors, err := s.Embedder.Embed(ctx, role, texts)
+	s.done.Add(int64(len(texts)))
+	return vectors, err
+}
+
+// What earlier runs left behind does not keep what happens in the folders waiting.
+func TestWatchCatchesUp(t *testing.T) {
+	t.Parallel()
+	const files = 3000
+	dir, db := tree(t, files), filepath.Join(t.TempDir(), "memory.db")
+	add := &app{stdin: strings.NewReader(""), stdout: &output{w: &bytes.Buffer{}}, stderr: &bytes.Buffer{}, env: env(db), extractor: all.Extractor{},
+		findModel: modelfile.Find, model: embedtest.New(embedtest.Config{})}
+	if code := add.main(t.Context(), []string{"add", dir, "--embed", "later"}); code != 0 {
+		t.Fatal(code)
+	}
+	e := &slow{Embedder: embedtest.New(embedtest.Config{}), asked: make(chan struct{}), content: make(chan struct{})}
+	w := startWatch(t, db, func(a *app) { a.model = e }, dir)
+	<-e.asked
+	put(t, filepath.Join(dir, "new.md"), "This is new.")
+	w.tells("created", "docs/new.md", 1)
+	if n := e.done.Load(); n >= files {
+		t.Errorf("%d passages got vectors before", n)
+	}
+	close(e.content)
+	for {
+		code, stdout, stderr := run(t, db, "models", "list", "--json")
+		if code != 0 {
+			t.Fatal(stderr)
+		}
+		if strings.Contains(stdout, fmt.Sprintf(`"vectors":%d,"leaves":%d,"waiting":0,`, files+1, files+1)) {
+			break
+		}
+	}
+	w.interrupt()
 }
 
 // Where the system tells of nothing, all files are looked at again and again. That writes nothing and asks for no vector.
