@@ -60,7 +60,7 @@ func (m *model) add(doc llmemory.Document) (llmemory.Added, error) {
 	if doc.Language == "" {
 		next.stored.Language = m.analyzer.Detect(doc.Content)
 	}
-	m.cut(identity, next)
+	m.cut(next)
 	result := llmemory.Added{DocumentID: next.stored.ID, Status: llmemory.Created, Chunks: len(next.leaves)}
 	old := m.docs[identity]
 	if old != nil {
@@ -85,7 +85,7 @@ func (m *model) add(doc llmemory.Document) (llmemory.Added, error) {
 	return result, nil
 }
 
-func (m *model) cut(identity llmemory.Identity, d *modelDocument) {
+func (m *model) cut(d *modelDocument) {
 	pieces, _ := paragraphs().Chunk(context.Background(), chunk.Text{Content: d.text})
 	seen := map[string]int{}
 	for _, p := range pieces {
@@ -98,7 +98,8 @@ func (m *model) cut(identity llmemory.Identity, d *modelDocument) {
 		l.input = fmt.Sprintf("%q", []string{d.stored.Language, d.stored.Name, heading, l.text})
 		l.tokens, l.length = m.analyse(d.stored.Language, d.stored.Name, heading, l.text)
 		sum := sha256.Sum256([]byte(l.text))
-		l.id = uuid8("llmemory chunk", m.owner, identity.OriginID, identity.Key, "0", string(sum[:]), fmt.Sprint(seen[l.text]))
+		id := d.stored.ID // which the ids of its chunks begin with
+		l.id = id[:14] + uuid8("llmemory chunk", id, "0", string(sum[:]), fmt.Sprint(seen[l.text]))[14:]
 		seen[l.text]++
 		d.stored.Tokens += p.Tokens
 		d.leaves = append(d.leaves, l)
