@@ -1,6 +1,7 @@
 package llmemory_test
 
 import (
+	order "cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,7 +71,7 @@ func TestLargeDocument(t *testing.T) {
 			ids := cmp.Options{cmpopts.IgnoreFields(llmemory.Chunk{}, "ID", "DocumentID", "ParentID"),
 				cmpopts.IgnoreFields(llmemory.StoredDocument{}, "ID", "CreatedAt", "UpdatedAt"),
 				cmpopts.SortSlices(func(a, b llmemory.Hit) bool {
-					return a.Score > b.Score || a.Score == b.Score && a.Position < b.Position
+					return order.Or(order.Compare(b.Score, a.Score), order.Compare(a.Document.Key, b.Document.Key), order.Compare(a.Position, b.Position)) < 0
 				})}
 			if len(hits[1]) == 0 {
 				t.Errorf("%s: nothing found", query)
