@@ -227,7 +227,7 @@ func (h Hierarchical) chunk(ctx context.Context, t Text, window int) ([]Piece, e
 		b.outline = append(b.soft, b.outline...)
 		slices.SortStableFunc(b.outline, func(a, b heading) int { return a.start - b.start })
 	}
-	packer := packer{units: b.units, target: size.Leaf, max: b.keep, radius: size.Leaf / 2}
+	packer := packer{units: b.units, target: size.Leaf, max: b.keep}
 	if structure == Code {
 		packer.code, packer.radius = true, size.Leaf*3/4
 	}
@@ -331,7 +331,7 @@ func assemble(leaves []unit, parentTarget int, headings func(start, end int) []s
 	if len(leaves) == 0 {
 		return nil
 	}
-	groups := packer{units: leaves, target: parentTarget, max: parentTarget * 3 / 2, radius: parentTarget / 2}
+	groups := packer{units: leaves, target: parentTarget, max: parentTarget * 3 / 2}
 	groups.parents(0, len(leaves))
 	pieces := make([]Piece, 0, len(leaves)+len(groups.cuts))
 	for i, lo := range groups.cuts {

@@ -1,5 +1,7 @@
 package chunk
 
+import "cmp"
+
 // packer puts units together. It appends to cuts the index of the first unit of every group.
 //
 // # Content-defined cuts
@@ -21,7 +23,7 @@ type packer struct {
 	units  []unit
 	target int
 	max    int
-	radius int  // a border is a cut if none within so many tokens is better
+	radius int  // a border is a cut if none within so many tokens is better; half the target if it is 0
 	code   bool // sections are declarations
 	cuts   []int
 }
@@ -148,6 +150,7 @@ func (p *packer) less(i, j int) bool {
 // maxima returns the borders inside units[lo:hi] than which none within the radius, to either side, is better. The ends of the
 // range are better than any.
 func (p *packer) maxima(lo, hi int) []int {
+	radius := cmp.Or(p.radius, p.target/2)
 	at := make([]int, hi-lo+1) // at[i-lo] is where units[i] begins, in tokens
 	for i := lo; i < hi; i++ {
 		at[i-lo+1] = at[i-lo] + p.units[i].cost
@@ -157,7 +160,7 @@ func (p *packer) maxima(lo, hi int) []int {
 	sweep := func(from, to, step int, keep func(worse, than int) bool) {
 		var queue []int
 		for i := from; i != to; i += step {
-			for len(queue) > 0 && abs(at[queue[0]-lo]-at[i-lo]) > p.radius {
+			for len(queue) > 0 && abs(at[queue[0]-lo]-at[i-lo]) > radius {
 				queue = queue[1:]
 			}
 			for len(queue) > 0 && keep(queue[len(queue)-1], i) {
@@ -168,7 +171,7 @@ func (p *packer) maxima(lo, hi int) []int {
 		}
 	}
 	for i := range best {
-		best[i] = at[i] > p.radius && at[hi-lo]-at[i] > p.radius
+		best[i] = at[i] > radius && at[hi-lo]-at[i] > radius
 	}
 	// Of borders that are equal in everything the first one counts as better.
 	sweep(lo+1, hi, 1, func(worse, than int) bool { return p.less(worse, than) })

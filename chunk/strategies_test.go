@@ -302,7 +302,9 @@ func TestSentence(t *testing.T) {
 			limit = chunk.DefaultTokens
 		}
 		pieces := check(t, strategy{"sentence", s, limit, true}, chunk.Text{Content: text})
+		tokens := 0
 		for i, p := range pieces {
+			tokens += p.Tokens
 			if !strings.HasSuffix(text[p.Start:p.End], ".") {
 				t.Errorf("%+v: leaf %d ends within a sentence: …%s", s, i, text[p.End-30:p.End])
 			}
@@ -312,6 +314,9 @@ func TestSentence(t *testing.T) {
 					t.Errorf("%+v: the overlap of leaf %d is no sentence: %s", s, i, over)
 				}
 			}
+		}
+		if mean := tokens / len(pieces); mean < limit/2 {
+			t.Errorf("%+v: leaves have %d tokens on average, there is room for %d", s, mean, limit)
 		}
 		if (overlapping > len(pieces)/2) != (s.Overlap > 0) {
 			t.Errorf("%+v: %d leaves of %d overlap", s, overlapping, len(pieces))
