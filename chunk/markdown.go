@@ -382,7 +382,7 @@ func (b *builder) children(parent ast.Node, base, depth int) []region {
 		if at < 0 {
 			return // an empty one: with the block before
 		}
-		at += base
+		at = min(at+base, len(b.text)) // the parser may count a tab that stands for several columns too often
 		at = max(base, strings.LastIndexByte(b.text[:at], '\n')+1)
 		if len(out) > 0 {
 			if at <= out[len(out)-1].start {
