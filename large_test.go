@@ -1,7 +1,7 @@
 package llmemory_test
 
 import (
-	order "cmp"
+	stdcmp "cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -71,7 +71,7 @@ func TestLargeDocument(t *testing.T) {
 			ids := cmp.Options{cmpopts.IgnoreFields(llmemory.Chunk{}, "ID", "DocumentID", "ParentID"),
 				cmpopts.IgnoreFields(llmemory.StoredDocument{}, "ID", "CreatedAt", "UpdatedAt"),
 				cmpopts.SortSlices(func(a, b llmemory.Hit) bool {
-					return order.Or(order.Compare(b.Score, a.Score), order.Compare(a.Document.Key, b.Document.Key), order.Compare(a.Position, b.Position)) < 0
+					return stdcmp.Or(stdcmp.Compare(b.Score, a.Score), stdcmp.Compare(a.Document.Key, b.Document.Key), stdcmp.Compare(a.Position, b.Position)) < 0
 				})}
 			if len(hits[1]) == 0 {
 				t.Errorf("%s: nothing found", query)

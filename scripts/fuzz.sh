@@ -11,8 +11,8 @@ shift
 # Go before 1.27 may call the end of -fuzztime itself a failure
 # (https://go.dev/issue/75804): nothing but that is tried again. Any finding
 # names an input or a process, and is none of it.
-ended() {
-	[ "$(grep -v '^fuzz: elapsed:\|^FAIL\|^exit status 1$' <<<"$1" | sed 's/([0-9.]*s)//; s/^ *//; s/ *$//')" = "--- FAIL: $target"$'\n''context deadline exceeded' ]
+ended() { # TARGET OUTPUT
+	[ "$(grep -v '^fuzz: elapsed:\|^FAIL\|^exit status 1$' <<<"$2" | sed 's/([0-9.]*s)//; s/^ *//; s/ *$//')" = "--- FAIL: $1"$'\n''context deadline exceeded' ]
 }
 
 # run TARGET PACKAGE, with little time spent on making inputs shorter, which
@@ -20,7 +20,7 @@ ended() {
 run() {
 	for _ in 1 2 3; do
 		out=$(go test -run '^$' -fuzz "^$1\$" -fuzztime "$time" -fuzzminimizetime 50x "$2" 2>&1) && return
-		ended "$out" || return 1
+		ended "$1" "$out" || return 1
 	done
 	return 1
 }
