@@ -244,7 +244,7 @@ func (s *scanner) scan(t *Tokenizer, text string, from, to int, out *[]Token) (c
 	for i := from; i < to && count < s.limit; {
 		c := text[i]
 		if c < utf8.RuneSelf {
-			switch class := ascii[c]; class {
+			switch ascii[c] {
 			case asciiSpace:
 				count += s.flush(t, i, out)
 			case asciiPunct:
@@ -252,16 +252,9 @@ func (s *scanner) scan(t *Tokenizer, text string, from, to int, out *[]Token) (c
 				s.add(rune(c), i)
 				count += s.flush(t, i+1, out)
 			case asciiDrop:
-			default: // a letter or digit: its lower case
-				if t.options.KeepCase {
-					class = c
-				}
-				if s.chars < maxWordChars {
-					s.word[s.size] = class
-					s.origin[s.size] = i
-					s.size++
-				}
-				s.chars++
+			default:
+				i = s.run(text, i, t.options.KeepCase, out != nil)
+				continue
 			}
 			i++
 			continue
@@ -285,6 +278,32 @@ func (s *scanner) scan(t *Tokenizer, text string, from, to int, out *[]Token) (c
 		return count
 	}
 	return count + s.flush(t, to, out)
+}
+
+// run appends the letters and digits of ASCII that text has from offset i on, in lower case unless case is kept, and returns where they
+// end. Their places are needed by tokens alone.
+func (s *scanner) run(text string, i int, keepCase, places bool) int {
+	size, chars := s.size, s.chars // not in memory: this is where most of the time goes
+	for ; i < len(text) && text[i] < utf8.RuneSelf; i++ {
+		c := text[i]
+		class := ascii[c]
+		if class <= asciiPunct {
+			break
+		}
+		if keepCase {
+			class = c
+		}
+		if chars < maxWordChars {
+			s.word[size] = class
+			if places {
+				s.origin[size] = i
+			}
+			size++
+		}
+		chars++
+	}
+	s.size, s.chars = size, chars
+	return i
 }
 
 // decompose adds the canonical decomposition of r, in lower case and without non-spacing marks, and returns the number of
