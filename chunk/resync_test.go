@@ -15,16 +15,17 @@ type writer struct{ *rand.Rand }
 
 func newWriter(seed uint64) writer { return writer{rand.New(rand.NewPCG(seed, 7))} }
 
+// commonWords are what texts are made of.
+var commonWords = strings.Fields("the of to and in that was for on with as his they at be this from have or by one had not but what all were when we " +
+	"there can an your which their said if do will each about how up out them then she many some so these would other into has more " +
+	"her two like him see time could no make than first been its who now people my made over did down only way find use may water " +
+	"long little very after called just where most know market winter harbour committee reservoir signal engine letter garden " +
+	"regulation surface interval account mountain pressure archive bridge")
+
 func (w writer) sentence() string {
-	const words = "the of to and in that was for on with as his they at be this from have or by one had not but what all were when we " +
-		"there can an your which their said if do will each about how up out them then she many some so these would other into has more " +
-		"her two like him see time could no make than first been its who now people my made over did down only way find use may water " +
-		"long little very after called just where most know market winter harbour committee reservoir signal engine letter garden " +
-		"regulation surface interval account mountain pressure archive bridge"
-	list := strings.Fields(words)
 	var b strings.Builder
 	for i := range 4 + w.IntN(22) {
-		word := list[w.IntN(len(list))]
+		word := commonWords[w.IntN(len(commonWords))]
 		if i == 0 {
 			word = strings.ToUpper(word[:1]) + word[1:]
 		} else {
@@ -60,8 +61,11 @@ func (w writer) code() string {
 }
 
 // document returns the blocks of a document, which are joined by empty lines.
-func (w writer) document(label string) (blocks []string) {
-	for len(blocks) < 120 {
+func (w writer) document(label string) []string { return w.blocks(label, 120) }
+
+// blocks returns the first n blocks of a document.
+func (w writer) blocks(label string, n int) (blocks []string) {
+	for len(blocks) < n {
 		switch {
 		case label == "code":
 			blocks = append(blocks, w.code())
@@ -214,7 +218,7 @@ func TestPagesInFront(t *testing.T) {
 			return text, nil
 		}
 	}
-	paragraphs := func(w writer) string { return strings.Join(w.document("text")[:1+w.IntN(8)], "\n\n") }
+	paragraphs := func(w writer) string { return strings.Join(w.blocks("text", 1+w.IntN(8)), "\n\n") }
 	for _, c := range []struct {
 		name, label, markup, head string
 		make                      texts
@@ -227,7 +231,7 @@ func TestPagesInFront(t *testing.T) {
 		{"slides", "presentation", "markdown", "", join("", func(w writer, i int) string {
 			return fmt.Sprintf("Slide %d\n\n- %s\n- %s\n- %s\n- %s\n\n", i, w.sentence(), w.sentence(), w.sentence(), w.sentence())
 		}), 0},
-		{"pages", "pdf", "", "", join("", func(w writer, i int) string { return strings.Join(w.document("text")[:6+w.IntN(8)], "\n\n") + "\n\n" }), 0},
+		{"pages", "pdf", "", "", join("", func(w writer, i int) string { return strings.Join(w.blocks("text", 6+w.IntN(8)), "\n\n") + "\n\n" }), 0},
 		{"javascript", "code", "javascript", "", join("", func(w writer, i int) string {
 			return fmt.Sprintf("/** %s */\nfunction f%d(a) {\n\treturn a + %q;\n}\n\n", w.sentence(), i, paragraphs(w))
 		}), 2},

@@ -364,7 +364,7 @@ func TestStrategyEdits(t *testing.T) {
 						t.Errorf("seed %d: editing block %d changes %d leaves outside of it", seed, at, n)
 					}
 				}
-				page := strings.Join(newWriter(seed + 100).document("text")[:12], "\n\n") + "\n\n"
+				page := strings.Join(newWriter(seed+100).blocks("text", 12), "\n\n") + "\n\n"
 				_, texts2 := cutTexts(s, page+text)
 				if n := changed(text, pieces, 0, 0, texts2); n > 2 {
 					t.Errorf("seed %d: a page in front changes %d leaves", seed, n)
