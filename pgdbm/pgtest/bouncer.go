@@ -51,7 +51,7 @@ func startBouncer(tb testing.TB, databaseURL string, opts BouncerOptions) (strin
 	if err != nil {
 		return "", err
 	}
-	dir, err := newServerDir(acct)
+	dir, err := newServerDir(acct, false)
 	if err != nil {
 		return "", err
 	}

@@ -23,9 +23,10 @@
 // for no password, does not sync to disk, and lives until the test process
 // ends, however it ends: a small supervisor holds the reading end of a pipe,
 // and stops and removes the cluster when the other end is closed. Nothing is
-// left behind after a panic, a timeout or a kill -9. Running as root is fine:
-// the cluster then runs as user postgres, or as nobody where there is no
-// postgres.
+// left behind after a panic, a timeout or a kill -9. On Linux it lives in memory
+// if there is plenty (/dev/shm), unless TMPDIR names another place. Running as
+// root is fine: the cluster then runs as user postgres, or as nobody where there
+// is no postgres.
 //
 // Where no PostgreSQL is installed the test fails and says what to install;
 // pgtest never skips.

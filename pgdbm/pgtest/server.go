@@ -79,7 +79,7 @@ func (s *Server) launch(ctx context.Context, script string) error {
 	}
 	dir := s.options.Dir
 	if dir == "" {
-		dir, err = newServerDir(acct)
+		dir, err = newServerDir(acct, s.options.Durable)
 	} else {
 		dir, err = openServerDir(dir, acct)
 	}

@@ -101,6 +101,22 @@ func TestDeadRunsAreSwept(t *testing.T) {
 	}
 }
 
+// TestFolders: where a server is kept from memory, it is in none.
+func TestFolders(t *testing.T) {
+	for _, tt := range []struct {
+		name, tmpdir, under string
+		opts                pgtest.Options
+	}{
+		{"durable", "", "/tmp/", pgtest.Options{Durable: true}},
+		{"named", "/var/tmp", "/var/tmp/", pgtest.Options{}},
+	} {
+		t.Setenv("TMPDIR", tt.tmpdir)
+		if dir := start(t, tt.opts).Dir(); !strings.HasPrefix(dir, tt.under) {
+			t.Errorf("%s: the server is in %s, want it in %s", tt.name, dir, tt.under)
+		}
+	}
+}
+
 func TestCrashAndResume(t *testing.T) {
 	t.Parallel()
 	server := start(t, pgtest.Options{Durable: true, Settings: map[string]string{"max_connections": "23"}})

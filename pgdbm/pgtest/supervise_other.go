@@ -11,10 +11,10 @@ type supervisor struct{}
 
 type account struct{ name string }
 
-func serverAccount() (account, error)      { return account{}, errUnix }
-func newServerDir(account) (string, error) { return "", errUnix }
-func giveTo(string, account) error         { return errUnix }
-func (*supervisor) do(string) error        { return errUnix }
-func (*supervisor) close() error           { return nil }
+func serverAccount() (account, error)            { return account{}, errUnix }
+func newServerDir(account, bool) (string, error) { return "", errUnix }
+func giveTo(string, account) error               { return errUnix }
+func (*supervisor) do(string) error              { return errUnix }
+func (*supervisor) close() error                 { return nil }
 
 func supervise(account, service) (*supervisor, error) { return nil, errUnix }

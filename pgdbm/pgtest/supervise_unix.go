@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -96,10 +97,16 @@ func serverAccount() (account, error) {
 
 // newServerDir makes a private folder for a server of the given account: its
 // path is short enough for a socket, and every parent can be passed by the
-// account.
-func newServerDir(acct account) (string, error) {
+// account. It is in memory, where there is room, unless the server is durable
+// or TMPDIR says where: a database is hundreds of files, and to make one and
+// drop it takes several times as long on a disk.
+func newServerDir(acct account, durable bool) (string, error) {
+	bases := []string{os.TempDir(), "/tmp", "/var/tmp"}
+	if !durable && os.Getenv("TMPDIR") == "" && roomy(memoryDir) {
+		bases = slices.Insert(bases, 0, memoryDir)
+	}
 	var reasons []error
-	for _, base := range []string{os.TempDir(), "/tmp", "/var/tmp"} {
+	for _, base := range bases {
 		if err := usableBase(base, acct); err != nil {
 			reasons = append(reasons, err)
 			continue
