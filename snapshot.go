@@ -500,9 +500,7 @@ func sameVector(stored, v []float32) bool {
 	if len(stored) != len(v) {
 		return false
 	}
-	settled := slices.Clone(v)
-	vec.Settle(settled)
-	for i, x := range settled {
+	for i, x := range vec.Settled(v) {
 		if d := math.Abs(float64(x) - float64(stored[i])); d > half*math.Abs(float64(x))+1.0/(1<<24) {
 			return false
 		}

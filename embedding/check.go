@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
+
+	"github.com/llmemory/llmemory/internal/vec"
 )
 
 // Check returns a [*VectorError] unless there are n vectors, all of dim dimensions, finite, and none of them all zero. A dim of
@@ -24,14 +27,10 @@ func Check(vectors [][]float32, n, dim int) error {
 		if len(v) != dim {
 			return &VectorError{Index: i, Rule: fmt.Sprintf("has %d dimensions, not %d", len(v), dim)}
 		}
-		var sum float64
-		for j, x := range v {
-			// The sum of squares of float32 cannot overflow a float64, so it is finite exactly if all components are.
-			f := float64(x)
-			if math.IsNaN(f) || math.IsInf(f, 0) {
-				return &VectorError{Index: i, Rule: fmt.Sprintf("has %v at %d", x, j)}
-			}
-			sum += f * f
+		sum := vec.Squares(v)
+		if math.IsNaN(sum) || math.IsInf(sum, 0) {
+			j := slices.IndexFunc(v, func(x float32) bool { return math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) })
+			return &VectorError{Index: i, Rule: fmt.Sprintf("has %v at %d", v[j], j)}
 		}
 		if sum == 0 {
 			return &VectorError{Index: i, Rule: "is all zero"}

@@ -33,19 +33,41 @@ func Half(bits uint16) float32 {
 	return math.Float32frombits(sign | (exponent+127-15)<<23 | fraction<<13)
 }
 
-// Settle scales a vector by a power of two, which changes no direction, if its components are so large or so small that a
-// computation in float32, or a format of less range, would lose them.
-func Settle(v []float32) {
-	const low, high = 1.0 / 1024, 1024
-	var most float32
+// Most returns the greatest magnitude of a vector's components, 0 if it has none. It is no number if one of them is none.
+func Most(v []float32) float32 {
+	var most uint32 // without their signs, floats are in the order of their bits, and what is no number is above them
 	for _, x := range v {
-		most = max(most, x, -x)
+		most = max(most, math.Float32bits(x)&^(1<<31))
 	}
+	return math.Float32frombits(most)
+}
+
+// Squares returns the sum of the squares of a vector's components. It is finite exactly if they all are: squares of float32 do not
+// overflow.
+func Squares(v []float32) float64 {
+	var a, b, c, d float64 // so that an addition need not wait for the one before
+	for ; len(v) >= 4; v = v[4:] {
+		w, x, y, z := float64(v[0]), float64(v[1]), float64(v[2]), float64(v[3])
+		a, b, c, d = a+w*w, b+x*x, c+y*y, d+z*z
+	}
+	for _, x := range v {
+		a += float64(x) * float64(x)
+	}
+	return a + b + (c + d)
+}
+
+// Settled returns a vector scaled by a power of two, which changes no direction, if its components are so large or so small that a
+// computation in float32, or a format of less range, would lose them. Others are returned as they are, not copied.
+func Settled(v []float32) []float32 {
+	const low, high = 1.0 / 1024, 1024
+	most := Most(v)
 	if most == 0 || most >= low && most <= high {
-		return
+		return v
 	}
 	_, exponent := math.Frexp(float64(most))
+	out := make([]float32, len(v))
 	for i, x := range v {
-		v[i] = float32(math.Ldexp(float64(x), -exponent))
+		out[i] = float32(math.Ldexp(float64(x), -exponent))
 	}
+	return out
 }

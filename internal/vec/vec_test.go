@@ -2,6 +2,7 @@ package vec_test
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/llmemory/llmemory/internal/vec"
@@ -22,6 +23,52 @@ func TestCosine(t *testing.T) {
 	} {
 		if got := vec.Cosine(c.a, c.b); math.Abs(got-c.want) > 1e-15 {
 			t.Errorf("cosine of %v and %v is %v, want %v", c.a, c.b, got, c.want)
+		}
+	}
+}
+
+func TestMostAndSquares(t *testing.T) {
+	t.Parallel()
+	nan, inf := float32(math.NaN()), float32(math.Inf(-1))
+	for _, c := range []struct {
+		v             []float32
+		most, squares float64
+	}{
+		{nil, 0, 0},
+		{[]float32{0, float32(math.Copysign(0, -1))}, 0, 0},
+		{[]float32{1, -3, 2, 0, 1}, 3, 15},
+		{[]float32{1, 2, 3, 4, 5, 6, 7, -8, 9}, 9, 285},
+		{[]float32{-math.MaxFloat32}, math.MaxFloat32, math.MaxFloat32 * math.MaxFloat32},
+		{[]float32{1, inf}, math.Inf(1), math.Inf(1)},
+		{[]float32{inf, 1, nan, 1, 1}, math.NaN(), math.NaN()},
+	} {
+		same := func(a, b float64) bool { return a == b || math.IsNaN(a) && math.IsNaN(b) }
+		if most, squares := float64(vec.Most(c.v)), vec.Squares(c.v); !same(most, c.most) || !same(squares, c.squares) {
+			t.Errorf("%v: most %v, want %v; squares %v, want %v", c.v, most, c.most, squares, c.squares)
+		}
+	}
+}
+
+func TestSettled(t *testing.T) {
+	t.Parallel()
+	for _, v := range [][]float32{{}, {0, 0}, {1, -2}, {1024, 0}, {-1.0 / 1024}} {
+		if got := vec.Settled(v); len(v) > 0 && &got[0] != &v[0] {
+			t.Errorf("%v was copied", v)
+		}
+	}
+	for _, v := range [][]float32{{1e30, -2e30}, {0, 3e-30, 1e-30}, {math.MaxFloat32, 1}, {math.SmallestNonzeroFloat32}} {
+		before := slices.Clone(v)
+		got := vec.Settled(v)
+		if !slices.Equal(v, before) {
+			t.Errorf("%v was changed", before)
+		}
+		if most := vec.Most(got); most < 1.0/1024 || most > 1024 {
+			t.Errorf("%v became %v", v, got)
+		}
+		for i, x := range v {
+			if ratio := float64(got[i]) / float64(x); x != 0 && ratio != math.Exp2(math.Round(math.Log2(ratio))) {
+				t.Errorf("%v became %v", v, got)
+			}
 		}
 	}
 }

@@ -35,10 +35,17 @@ type removal struct {
 // NewPage returns an empty page for vectors of so many dimensions.
 func NewPage(dimensions int) *Page { return &Page{dimensions: dimensions} }
 
+// Grow makes room for so many vectors more.
+func (p *Page) Grow(n int) {
+	p.entries = slices.Grow(p.entries, n)
+	p.codes = slices.Grow(p.codes, n*Stride(p.dimensions))
+}
+
 // Add adds a vector that comes with a version, which is not before that of what was added last.
 func (p *Page) Add(ordinal, version uint64, v []float32) {
 	from := len(p.codes)
-	p.codes = append(p.codes, make([]byte, Stride(p.dimensions))...)
+	to := from + Stride(p.dimensions)
+	p.codes = slices.Grow(p.codes, to-from)[:to]
 	scale, lost := quantise(p.codes[from:], v)
 	p.entries = append(p.entries, entry{ordinal, version, scale, lost})
 }

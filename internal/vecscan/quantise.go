@@ -14,11 +14,8 @@ func Stride(dimensions int) int { return (dimensions + vec.DotsStep - 1) / vec.D
 
 // length returns the length of a vector, 0 if it has none that could be told.
 func length(v []float32) float64 {
-	sum := 0.0
-	for _, x := range v {
-		sum += float64(x) * float64(x)
-	}
-	if math.IsNaN(sum) || math.IsInf(sum, 0) { // squares of float32 do not overflow: a component is no number
+	sum := vec.Squares(v)
+	if math.IsNaN(sum) || math.IsInf(sum, 0) { // a component is no number
 		return 0
 	}
 	return math.Sqrt(sum)
@@ -32,20 +29,21 @@ func quantise(code []byte, v []float32) (scale, lost float32) {
 	if norm == 0 {
 		return 0, 0
 	}
-	var most float32
-	for _, x := range v {
-		most = max(most, x, -x)
-	}
-	scale = float32(float64(most) / norm / 127)
-	s := float64(scale)
-	to := 1 / (norm * s)
-	sum := 0.0
+	scale = float32(float64(vec.Most(v)) / norm / 127)
+	s, per := float64(scale), 1/norm
+	to := per / s
+	code = code[:len(v)]
+	var sums [2]float64 // so that an addition need not wait for the one before
 	for i, x := range v {
-		c := max(-127, min(127, math.RoundToEven(float64(x)*to)))
-		code[i] = byte(int8(c))
-		e := float64(x)/norm - s*c
-		sum += e * e
+		// Adding this moves what is behind the point out of the number: it rounds to even, as every operation does. Products are
+		// rounded first wherever there are operations that would not.
+		const whole = 3 << 51
+		c := float64(float64(x)*to) + whole - whole
+		code[i] = byte(int8(c)) // the greatest is 127, as scale is closer to exact than half a step in 127
+		e := float64(x)*per - s*c
+		sums[i%2] += e * e
 	}
+	sum := sums[0] + sums[1]
 	return scale, up(math.Sqrt(sum))
 }
 
@@ -72,10 +70,7 @@ func NewQuery(v []float32) *Query {
 	if norm == 0 {
 		return q
 	}
-	most := 0.0
-	for _, x := range v {
-		most = max(most, math.Abs(float64(x)))
-	}
+	most := float64(vec.Most(v))
 	highest := float64(min(math.MaxInt16, math.MaxInt32/(128*len(q.code)))) // so that no sum overflows
 	q.scale = float32(most / norm / highest)
 	t := float64(q.scale)

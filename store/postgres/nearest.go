@@ -63,8 +63,7 @@ func (v *view) nearest(ctx context.Context, owner string, p *llmemory.VectorPara
 		return nil, &llmemory.InvalidError{Field: "vector", Rule: fmt.Sprintf("must have %d dimensions, has %d", g.Model.Dimensions, len(p.Query))}
 	}
 	n.kind = formOf(g.Model.Dimensions).kind
-	query := slices.Clone(p.Query)
-	vec.Settle(query)
+	query := vec.Settled(p.Query)
 	exact := func() (statement, error) { return v.store.exactly(g, owner, query, p, where) }
 	if index := v.store.shared.index(g.ID, owner); index != "" && (p.Among == nil || len(p.Among) > fewOrdinals) {
 		n.exact = exact

@@ -302,8 +302,7 @@ func (s *Store) Complete(ctx context.Context, p llmemory.CompleteParams) (*llmem
 			return nil, &llmemory.InvalidError{Field: "vector", Rule: fmt.Sprintf("must have %d dimensions, has %d", d, len(item.Vector))}
 		}
 		owners[i], ordinals[i], hashes[i] = item.Owner, int64(item.Ordinal), item.Hash
-		flat = append(flat, item.Vector...)
-		vec.Settle(flat[len(flat)-d:])
+		flat = append(flat, vec.Settled(item.Vector)...)
 	}
 	owner := common(p.Items, func(item llmemory.CompleteItem) string { return item.Owner })
 	err = s.write(ctx, owner, func(b *pgdbm.Batch) {
