@@ -111,9 +111,9 @@ func (o *Owner) AddMany(ctx context.Context, docs []Document) ([]Added, error) {
 }
 
 const (
-	batchDocuments = 2000     // documents in one transaction of AddMany
+	batchDocuments = 4000     // documents in one transaction of AddMany
 	firstDocuments = 500      // in the first one: the store is not to wait until so many are prepared
-	batchLeaves    = 2000     // leaves in one transaction, unless a single document has more
+	batchLeaves    = 4000     // leaves in one transaction, unless a single document has more
 	batchBytes     = 16 << 20 // text in one transaction, unless a single document has more
 	aheadBytes     = 2 << 20  // text that is prepared together, while what came before is stored
 )
@@ -861,6 +861,7 @@ func (o *Owner) addBatch(ctx context.Context, batch []*prepared, results []Added
 		d := &edit.Documents()[i]
 		stored[Identity{OriginID: d.Document.OriginID, Key: d.Document.Key}] = d
 	}
+	w.grow(batch)
 	for i, p := range batch {
 		if p.settled() {
 			continue

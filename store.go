@@ -99,8 +99,9 @@ type Edit interface {
 	Load(ctx context.Context, p LoadParams) ([]LoadedSegment, error)
 	// Leaves returns a page of the owner's leaves with text, ordered by ordinal, from p.After on (exclusive).
 	Leaves(ctx context.Context, p LeavesParams) ([]LeafRecord, error)
-	// Put writes pages of segments that Commit is to insert ahead of it, for those that are too many to be held until then. They
-	// are part of the edit: nobody else sees them before Commit, and without it nothing is left of them.
+	// Put writes a part of the changes ahead of Commit: pages of segments that it is to insert, where they are too many to be held
+	// until then, and rows, so that the caller can do something else meanwhile. They are part of the edit: nobody else sees them
+	// before Commit, and without it nothing is left of them.
 	Put(ctx context.Context, p PutParams) error
 	// Commit applies the changes, however many, and commits. ErrCommitUnknown if the connection was lost in the act.
 	Commit(ctx context.Context, c Changes) (*Committed, error)
@@ -204,6 +205,7 @@ type LeavesParams struct {
 // PutParams are the parameters of [Edit.Put].
 type PutParams struct {
 	Owner string
+	Rows
 	Pages []IndexPage
 }
 
@@ -341,21 +343,26 @@ type HitRecord struct {
 	After    []Chunk
 }
 
-// Changes is what [Edit.Commit] writes. Documents may be removed and made anew in one edit; chunks and segments that are removed
-// may not come back under the same id.
-type Changes struct {
-	Owner           string
+// Rows are changes of documents and chunks. Removals come first: what is stored may have the id of what is removed.
+type Rows struct {
 	DeleteDocuments []string // with their chunks
 	// Documents are of version 1 if they are not there yet, or are among DeleteDocuments; the store dates them. One whose CreatedAt
 	// is set keeps that, its UpdatedAt and its version, whatever that is and whether or not there is a document in its place.
-	Documents      []DocumentRecord
-	DeleteChunks   []string
-	UpdateChunks   []ChunkRecord // everything but id, document, level and text
-	InsertChunks   []ChunkRecord
+	Documents    []DocumentRecord
+	DeleteChunks []string
+	UpdateChunks []ChunkRecord // everything but id, document, level and text
+	InsertChunks []ChunkRecord
+	SetLengths   []LeafLength
+}
+
+// Changes is what [Edit.Commit] writes. Documents may be removed and made anew in one edit; chunks and segments that are removed
+// may not come back under the same id.
+type Changes struct {
+	Owner          string
+	Rows           // that Put has not written
 	DeleteSegments []int64
 	InsertSegments []LoadedSegment // with the pages that Put has not written
 	DeadSegments   []Segment       // ID, Dead and DeadCount
-	SetLengths     []LeafLength
 	// Gone are the ordinals that this edit takes out of use: their vectors and jobs go with it. Queue are those it brings into
 	// use: for each generation, a leaf whose input the owner has a vector of gets a copy, also of one that goes now, and the
 	// others are queued. Lease, if not nil, makes some of these jobs belong to the caller. Vectors are those that leaves of Queue

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -27,6 +28,7 @@ type writer struct {
 	dirty   bool
 	merge   bool // the segments could do with merging now
 
+	rows    chan error       // of rows that are being written ahead, or nil
 	segment postings.Builder // that is being built
 	fold    []Segment        // that it is to take in
 	pages   []IndexPage      // of finished segments, not written yet
@@ -83,6 +85,21 @@ func (m *Memory) edit(ctx context.Context, p EditParams) (*writer, error) {
 		}
 		return &writer{m: m, owner: p.Owner, edit: e, state: state, changes: Changes{Owner: p.Owner}}, nil
 	}
+}
+
+// grow makes room for what the storing of a batch may change.
+func (w *writer) grow(batch []*prepared) {
+	leaves, chunks, vectors := 0, 0, 0
+	for _, p := range batch {
+		leaves += len(p.leaves)
+		chunks += len(p.leaves) + len(p.parents)
+		vectors += len(p.vectors)
+	}
+	w.changes.Documents = slices.Grow(w.changes.Documents, len(batch))
+	w.changes.InsertChunks = slices.Grow(w.changes.InsertChunks, chunks)
+	w.changes.Vectors = slices.Grow(w.changes.Vectors, vectors)
+	w.fresh = slices.Grow(w.fresh, leaves)
+	w.embeds = slices.Grow(w.embeds, leaves)
 }
 
 // add plans the storing of a prepared document, the batch's n-th, over its present version, nil if there is none.
@@ -150,9 +167,7 @@ func (w *writer) checkGiven(p *prepared) error {
 
 // bring plans that a leaf is stored with a vector it has already.
 func (w *writer) bring(generation int64, l embedLeaf, v []float32) {
-	v = slices.Clone(v)
-	vec.Settle(v)
-	w.changes.Vectors = append(w.changes.Vectors, LeafVector{Generation: generation, Ordinal: l.job.Ordinal, Hash: l.hash, Vector: v})
+	w.changes.Vectors = append(w.changes.Vectors, LeafVector{Generation: generation, Ordinal: l.job.Ordinal, Hash: l.hash, Vector: vec.Settled(v)})
 }
 
 // replace plans that the chunks of a document take the place of those of its present version, if there is one, and returns how many
@@ -290,7 +305,9 @@ func (w *writer) commit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := w.index(ctx, segments); err != nil {
+	w.putRows(ctx)
+	err = w.index(ctx, segments)
+	if err := errors.Join(err, w.wait()); err != nil {
 		return err
 	}
 	segments = w.settled()
@@ -302,6 +319,30 @@ func (w *writer) commit(ctx context.Context) error {
 		w.changes.Queue = append(w.changes.Queue, QueueLeaf{Ordinal: l.job.Ordinal, Hash: l.hash})
 	}
 	return w.finish(ctx)
+}
+
+// aheadLeaves is how many leaves to index make it worth a call of its own to write the rows meanwhile.
+const aheadLeaves = 256
+
+// putRows begins to write the rows while the index is made. The store must not be called before [writer.wait].
+func (w *writer) putRows(ctx context.Context) {
+	if len(w.fresh) < aheadLeaves || joined(w.m.store) { // a host's transaction does one thing at a time
+		return
+	}
+	p := PutParams{Owner: w.owner, Rows: w.changes.Rows}
+	w.changes.Rows = Rows{}
+	w.rows = make(chan error, 1)
+	go func() { w.rows <- w.edit.Put(ctx, p) }()
+}
+
+// wait waits for the rows that are being written ahead, if there are any.
+func (w *writer) wait() error {
+	if w.rows == nil {
+		return nil
+	}
+	err := <-w.rows
+	w.rows = nil
+	return err
 }
 
 // finish commits what is planned, with the pages that are held.
@@ -501,6 +542,9 @@ func (w *writer) load(ctx context.Context, segments []Segment) ([]postings.Merge
 		w.changes.DeadSegments = slices.DeleteFunc(w.changes.DeadSegments, func(d Segment) bool { return d.ID == s.ID })
 	}
 	w.changes.DeleteSegments = append(w.changes.DeleteSegments, p.Segments...)
+	if err := w.wait(); err != nil {
+		return nil, err
+	}
 	loaded, err := w.edit.Load(ctx, p)
 	if err != nil {
 		return nil, err
@@ -535,6 +579,9 @@ func (w *writer) put(ctx context.Context, sources []postings.MergeSource, leaves
 		out.Bytes += int64(size)
 		if w.held += size; w.held < w.m.bounds.held {
 			continue
+		}
+		if err := w.wait(); err != nil {
+			return err
 		}
 		if err := w.edit.Put(ctx, PutParams{Owner: w.owner, Pages: w.pages}); err != nil {
 			return err

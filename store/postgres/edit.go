@@ -142,9 +142,22 @@ func (e *edit) Leaves(ctx context.Context, p llmemory.LeavesParams) ([]llmemory.
 
 // Put implements [llmemory.Edit].
 func (e *edit) Put(ctx context.Context, p llmemory.PutParams) error {
-	var b pgdbm.Batch
-	b.Queue(e.store.sql.Get("put_pages"), append([]any{p.Owner}, pageColumns(p.Pages)...)...)
-	return translate(e.tx.Run(ctx, &b))
+	c := llmemory.Changes{Owner: p.Owner, Rows: p.Rows}
+	for more := true; more; {
+		var part llmemory.Changes
+		part, more = split(&c, e.store.statementBytes)
+		b, err := e.batch(part, true, nil)
+		if err != nil {
+			return err
+		}
+		if !more && len(p.Pages) > 0 {
+			b.Queue(e.store.sql.Get("put_pages"), append([]any{p.Owner}, pageColumns(p.Pages)...)...)
+		}
+		if err := e.tx.Run(ctx, b); err != nil {
+			return translate(err)
+		}
+	}
+	return nil
 }
 
 // Generations implements [llmemory.Edit].
@@ -189,7 +202,7 @@ const statementBytes = 32 << 20
 // state. Documents are stored before their chunks, and removed before others of their ids are stored.
 func split(c *llmemory.Changes, most int) (part llmemory.Changes, more bool) {
 	room := most
-	part = llmemory.Changes{Owner: c.Owner, DeleteDocuments: c.DeleteDocuments}
+	part = llmemory.Changes{Owner: c.Owner, Rows: llmemory.Rows{DeleteDocuments: c.DeleteDocuments}}
 	c.DeleteDocuments = nil
 	part.Documents = take(&c.Documents, &room, func(d *llmemory.DocumentRecord) int {
 		return 512 + len(d.OriginID) + len(d.Key) + len(d.Name) + len(d.RawMetadata) + len(d.Tail) + len(d.Title) + len(d.Author) + len(d.Pages)
@@ -206,9 +219,7 @@ func split(c *llmemory.Changes, most int) (part llmemory.Changes, more bool) {
 		return part, true
 	}
 	rest := *c
-	rest.DeleteDocuments, rest.Documents, rest.DeleteChunks = part.DeleteDocuments, part.Documents, part.DeleteChunks
-	rest.UpdateChunks, rest.InsertChunks, rest.SetLengths = part.UpdateChunks, part.InsertChunks, part.SetLengths
-	rest.Vectors = part.Vectors
+	rest.Rows, rest.Vectors = part.Rows, part.Vectors
 	return rest, false
 }
 

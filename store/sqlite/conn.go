@@ -18,9 +18,12 @@ const (
 	cacheKiB = 8192
 	// walLimit is what the log is cut back to after it has been worked into the file.
 	walLimit = 64 << 20
-	// walPages is how long the log grows before it is worked into the file, in pages: 16 MB. A page that changes again and again, as
-	// those of indexes do while much is added, is then written to the file once.
+	// walPages is how long the log grows before it is worked into the file beside the writer, in pages: 16 MB. A page that changes
+	// again and again, as those of indexes do while much is added, is then written to the file once.
 	walPages = 2000
+	// mostWALPages is how long it grows before the writer does so itself. It begins anew only when all of it has been worked in, which
+	// nobody beside a busy writer achieves.
+	mostWALPages = 4 * walPages
 )
 
 // conn is a connection with its prepared statements. One goroutine uses it at a time. Its statements end when the context of the
@@ -77,11 +80,24 @@ func (c *conn) setUp(ctx context.Context, o *Options) error {
 		synchronous = string(o.Synchronous)
 	}
 	err := c.raw.Exec(fmt.Sprintf("PRAGMA synchronous = %s; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -%d; "+
-		"PRAGMA trusted_schema = OFF; PRAGMA journal_size_limit = %d; PRAGMA wal_autocheckpoint = %d", synchronous, cacheKiB, walLimit, walPages))
+		"PRAGMA trusted_schema = OFF; PRAGMA journal_size_limit = %d; PRAGMA wal_autocheckpoint = %d", synchronous, cacheKiB, walLimit, mostWALPages))
 	if err != nil {
 		return err
 	}
 	return c.raw.CreateFunction(matchesFunction, 2, sqlite3.DETERMINISTIC|sqlite3.DIRECTONLY, matches)
+}
+
+// writes makes the connection the writer's: after a commit that leaves a long log, workIn is called.
+func (c *conn) writes(workIn func()) {
+	c.raw.WALHook(func(raw *sqlite3.Conn, schema string, pages int) error { // in place of what the pragma asked for
+		switch {
+		case pages >= mostWALPages:
+			_, _, _ = raw.WALCheckpoint(schema, sqlite3.CHECKPOINT_PASSIVE) // the next commit tries again
+		case pages >= walPages:
+			workIn()
+		}
+		return nil
+	})
 }
 
 // trusted lets the connection do its part when it is the last to be closed: to work the log into the file, which is known to be ours.
@@ -133,13 +149,18 @@ func (c *conn) queryOnce(sql string, each func(row) error, args ...any) error {
 	return errors.Join(run(s, each, args), s.Close())
 }
 
-// run binds args, steps through the rows and leaves the statement ready for the next time, with nothing bound.
+// run binds args, steps through the rows and leaves the statement ready for the next time, which binds all anew, with nothing large
+// bound.
 func run(s *sqlite3.Stmt, each func(row) error, args []any) error {
+	large := false
 	defer func() {
 		_ = s.Reset() // repeats the error of the step
-		_ = s.ClearBindings()
+		if large {
+			_ = s.ClearBindings()
+		}
 	}()
 	for i, a := range args {
+		large = large || isLarge(a)
 		if err := bind(s, i+1, a); err != nil {
 			return err
 		}
@@ -153,6 +174,20 @@ func run(s *sqlite3.Stmt, each func(row) error, args []any) error {
 		}
 	}
 	return s.Err()
+}
+
+// isLarge tells whether SQLite's copy of a value takes memory that is worth giving back, or is a pointer.
+func isLarge(v any) bool {
+	const enough = 1 << 14
+	switch v := v.(type) {
+	case string:
+		return len(v) >= enough
+	case []byte:
+		return len(v) >= enough
+	case *matcher:
+		return true
+	}
+	return false
 }
 
 // bind gives a parameter its value. A nil slice of bytes is NULL.

@@ -141,7 +141,12 @@ func (e *edit) Leaves(ctx context.Context, p llmemory.LeavesParams) ([]llmemory.
 
 // Put implements [llmemory.Edit].
 func (e *edit) Put(ctx context.Context, p llmemory.PutParams) error {
-	return e.session.do(ctx, func(c *conn) error { return e.putPages(c, p.Owner, p.Pages) })
+	return e.session.do(ctx, func(c *conn) error {
+		if err := e.changeRows(c, p.Owner, p.Rows); err != nil {
+			return err
+		}
+		return e.putPages(c, p.Owner, p.Pages)
+	})
 }
 
 func (e *edit) putPages(c *conn, owner string, pages []llmemory.IndexPage) error {
@@ -185,42 +190,10 @@ func (e *edit) Commit(ctx context.Context, c llmemory.Changes) (*llmemory.Commit
 	return out, nil
 }
 
-// change writes the changes. Removals come first: what is stored may have the id of what was removed.
+// change writes the changes.
 func (e *edit) change(c *conn, x llmemory.Changes, out *llmemory.Committed) error {
-	sql := e.store.sql
-	for _, id := range x.DeleteDocuments {
-		if err := c.exec(sql.Get("delete_documents"), x.Owner, uuid(id)); err != nil {
-			return err
-		}
-	}
-	for _, d := range x.Documents {
-		if err := e.putDocument(c, x.Owner, d); err != nil {
-			return err
-		}
-	}
-	for _, id := range x.DeleteChunks {
-		if err := c.exec(sql.Get("delete_chunks"), x.Owner, uuid(id)); err != nil {
-			return err
-		}
-	}
-	for _, r := range x.UpdateChunks {
-		if err := c.exec(sql.Get("update_chunks"), chunkArgs(x.Owner, r)...); err != nil {
-			return err
-		}
-	}
-	for _, r := range x.InsertChunks {
-		text := r.Text
-		if r.Level > 0 {
-			text = "" // that of its leaves
-		}
-		if err := c.exec(sql.Get("insert_chunks"), append(chunkArgs(x.Owner, r), uuid(r.DocumentID), r.Level, text)...); err != nil {
-			return err
-		}
-	}
-	for _, l := range x.SetLengths {
-		if err := c.exec(sql.Get("set_lengths"), x.Owner, l.Ordinal, l.Length); err != nil {
-			return err
-		}
+	if err := e.changeRows(c, x.Owner, x.Rows); err != nil {
+		return err
 	}
 	if err := e.changeIndex(c, x); err != nil {
 		return err
@@ -232,12 +205,52 @@ func (e *edit) change(c *conn, x llmemory.Changes, out *llmemory.Committed) erro
 			return err
 		}
 	}
-	err := c.exec(sql.Get("put_owner"), x.Owner, x.State.Documents, x.State.Leaves, x.State.Length, x.State.NextOrdinal, x.State.NextSegment,
+	err := c.exec(e.store.sql.Get("put_owner"), x.Owner, x.State.Documents, x.State.Leaves, x.State.Length, x.State.NextOrdinal, x.State.NextSegment,
 		x.State.Analysis, string(languages), x.State.MergeDue)
 	if err != nil {
 		return err
 	}
 	return e.vectors(c, x, out)
+}
+
+// changeRows writes the changes of documents and chunks, removals first.
+func (e *edit) changeRows(c *conn, owner string, x llmemory.Rows) error {
+	sql := e.store.sql
+	for _, id := range x.DeleteDocuments {
+		if err := c.exec(sql.Get("delete_documents"), owner, uuid(id)); err != nil {
+			return err
+		}
+	}
+	for _, d := range x.Documents {
+		if err := e.putDocument(c, owner, d); err != nil {
+			return err
+		}
+	}
+	for _, id := range x.DeleteChunks {
+		if err := c.exec(sql.Get("delete_chunks"), owner, uuid(id)); err != nil {
+			return err
+		}
+	}
+	for _, r := range x.UpdateChunks {
+		if err := c.exec(sql.Get("update_chunks"), chunkArgs(owner, r)...); err != nil {
+			return err
+		}
+	}
+	for _, r := range x.InsertChunks {
+		text := r.Text
+		if r.Level > 0 {
+			text = "" // that of its leaves
+		}
+		if err := c.exec(sql.Get("insert_chunks"), append(chunkArgs(owner, r), uuid(r.DocumentID), r.Level, text)...); err != nil {
+			return err
+		}
+	}
+	for _, l := range x.SetLengths {
+		if err := c.exec(sql.Get("set_lengths"), owner, l.Ordinal, l.Length); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (e *edit) putDocument(c *conn, owner string, d llmemory.DocumentRecord) error {

@@ -56,7 +56,8 @@ func (e *edit) vectorsOf(c *conn, g llmemory.Generation, x llmemory.Changes, out
 	} else {
 		return nil
 	}
-	brought := map[uint64]bool{}
+	set.page.Grow(min(len(x.Vectors), fullPage))
+	brought := make(map[uint64]bool, len(x.Vectors))
 	for _, v := range x.Vectors {
 		if v.Generation == g.ID {
 			if err := set.put(v.Ordinal, v.Hash, v.Vector); err != nil {

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/ncruces/go-sqlite3"
 
 	"github.com/llmemory/llmemory"
 )
@@ -32,6 +35,8 @@ type pool struct {
 	idle     []*conn
 	writer   *conn // nil while it is used, and before its first use
 	sessions map[*session]struct{}
+
+	working atomic.Bool // the log is being worked into the file
 }
 
 func newPool(path string, opts Options) *pool {
@@ -131,6 +136,9 @@ func (p *pool) take(ctx context.Context, tokens chan struct{}, write bool) (_ *s
 			return nil, p.translate(ctx, err)
 		}
 		s.conn = c
+		if write {
+			c.writes(p.workIn)
+		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -224,7 +232,27 @@ func (p *pool) close() error {
 	return p.translate(context.Background(), errors.Join(errs...))
 }
 
-// snapshot runs read in a transaction that sees one instant.
+// workIn has a reader's connection work the log into the file while the writer goes on. What fails is tried again after the next
+// commit, and at last by the writer.
+func (p *pool) workIn() {
+	if !p.working.CompareAndSwap(false, true) {
+		return
+	}
+	go func() {
+		defer p.working.Store(false)
+		s, err := p.read(p.life)
+		if err != nil {
+			return
+		}
+		_ = s.do(p.life, func(c *conn) error {
+			_, _, err := c.raw.WALCheckpoint("main", sqlite3.CHECKPOINT_PASSIVE)
+			return err
+		})
+		_ = s.end()
+	}()
+}
+
+// read runs read in a transaction that sees one instant.
 func (s *Store) read(ctx context.Context, read func(*conn) error) error {
 	session, err := s.pool.read(ctx)
 	if err != nil {
@@ -278,6 +306,7 @@ func (p *pool) first(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, p.translate(ctx, err)
 	}
+	c.writes(p.workIn)
 	p.writes <- struct{}{}
 	s := &session{pool: p, write: true, conn: c}
 	p.sessions[s] = struct{}{}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/llmemory/llmemory"
 	"github.com/llmemory/llmemory/internal/vec"
@@ -276,8 +277,10 @@ func (e *setEdit) rewrite() error {
 
 // encodeVector appends a vector as it is stored: little-endian 32-bit floats.
 func encodeVector(out []byte, v []float32) []byte {
-	for _, x := range v {
-		out = binary.LittleEndian.AppendUint32(out, math.Float32bits(x))
+	from := len(out)
+	out = slices.Grow(out, 4*len(v))[:from+4*len(v)]
+	for i, x := range v {
+		binary.LittleEndian.PutUint32(out[from+4*i:], math.Float32bits(x))
 	}
 	return out
 }

@@ -57,14 +57,14 @@ func handmade(t *testing.T, owner, key string, leaves ...string) llmemory.Change
 	identity := llmemory.Identity{OriginID: "o", Key: key}
 	id := llmemory.DocumentID(owner, identity)
 	date := time.Date(2021, 2, 3, 4, 5, 6, 789000, time.UTC)
-	c := llmemory.Changes{Owner: owner, Documents: []llmemory.DocumentRecord{{
+	c := llmemory.Changes{Owner: owner, Rows: llmemory.Rows{Documents: []llmemory.DocumentRecord{{
 		StoredDocument: llmemory.StoredDocument{
 			ID: id, OriginID: "o", Key: key, Name: "name of " + key, Type: llmemory.PDF, Date: date,
 			Metadata: map[string]any{"n": 1.5}, Language: "en", Bytes: 10, Tokens: 20, ChunkCount: len(leaves), Version: 1,
 			Format: "docx", Markup: "markdown", Title: "title of " + key, Author: "Ann O'Nymous",
 		},
 		ContentHash: []byte{0, 1, 255}, RawMetadata: []byte(`{"n":1.5}`), Tail: " \n", SourceHash: []byte{9, 0, 8}, Pages: []byte{0, 4},
-	}}}
+	}}}}
 	chunkID := func(i int) string {
 		return llmemory.DocumentID(owner, llmemory.Identity{OriginID: "chunk of " + key, Key: fmt.Sprint(i)})
 	}
@@ -209,7 +209,7 @@ func (s *suite) testCommit(t *testing.T) {
 	}
 }
 
-// testPut writes the pages of a segment ahead of the commit, in two goes.
+// testPut writes rows and the pages of a segment ahead of the commit, in two goes.
 func (s *suite) testPut(t *testing.T) {
 	owner := t.Name()
 	terms := []string{strings.Repeat("a", 1000), strings.Repeat("b", 1000), strings.Repeat("c", 1000)}
@@ -219,18 +219,22 @@ func (s *suite) testPut(t *testing.T) {
 		t.Fatalf("%d pages", len(pages))
 	}
 	ahead := want
+	ahead.Rows = llmemory.Rows{}
 	ahead.InsertSegments = slices.Clone(want.InsertSegments)
 	ahead.InsertSegments[0].Pages = pages[2:]
 	for _, last := range []bool{false, true} { // a rollback leaves nothing in the way
 		edit := openEdit(t, s.shared, llmemory.EditParams{Owner: owner})
-		for i := range 2 {
-			if err := edit.Put(t.Context(), llmemory.PutParams{Owner: owner, Pages: pages[i : i+1]}); err != nil {
+		for i, rows := range []llmemory.Rows{want.Rows, {}} {
+			if err := edit.Put(t.Context(), llmemory.PutParams{Owner: owner, Rows: rows, Pages: pages[i : i+1]}); err != nil {
 				t.Fatal(err)
 			}
 		}
 		if !s.OneTransaction {
 			if r := read(t, s.shared, llmemory.PostingsParams{Owner: owner, Terms: []string{"en:x", "en:" + terms[0]}}); len(r.Segments) > 0 {
 				t.Errorf("seen before the commit: %+v", r.Segments)
+			}
+			if d, _, err := s.shared.Document(t.Context(), llmemory.DocumentParams{Owner: owner, DocumentID: want.Documents[0].ID}); !errors.Is(err, llmemory.ErrNotFound) {
+				t.Errorf("seen before the commit: %+v, %v", d, err)
 			}
 		}
 		end := edit.Rollback
@@ -248,6 +252,19 @@ func (s *suite) testPut(t *testing.T) {
 	loaded := must(edit.Load(t.Context(), llmemory.LoadParams{Owner: owner, Segments: []int64{1}}))(t)
 	if diff := cmp.Diff(want.InsertSegments, loaded, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("segments (-want +got):\n%s", diff)
+	}
+	if err := edit.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	d, chunks, err := s.shared.Document(t.Context(), llmemory.DocumentParams{Owner: owner, DocumentID: want.Documents[0].ID, Leaves: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.Name != want.Documents[0].Name {
+		t.Errorf("document %+v", d)
+	}
+	if diff := cmp.Diff(want.InsertChunks[1:], chunks, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("chunks (-want +got):\n%s", diff)
 	}
 }
 
@@ -343,13 +360,13 @@ func (s *suite) testDated(t *testing.T) {
 	}
 	d.Version, d.Name, d.Metadata, d.RawMetadata = 3, "older", map[string]any{}, []byte(`{}`)
 	d.CreatedAt, d.UpdatedAt = d.CreatedAt.AddDate(-1, 0, 0), d.UpdatedAt.AddDate(-1, 0, 0)
-	commit(llmemory.Changes{Owner: owner, Documents: []llmemory.DocumentRecord{d}, State: c.State})
+	commit(llmemory.Changes{Owner: owner, Rows: llmemory.Rows{Documents: []llmemory.DocumentRecord{d}}, State: c.State})
 	if diff := cmp.Diff(d, *stored(d.ID), same); diff != "" {
 		t.Errorf("an older version over the stored one (-want +got):\n%s", diff)
 	}
 	next := d
 	next.Version, next.CreatedAt, next.UpdatedAt = 4, time.Time{}, time.Time{}
-	commit(llmemory.Changes{Owner: owner, Documents: []llmemory.DocumentRecord{next}, State: c.State})
+	commit(llmemory.Changes{Owner: owner, Rows: llmemory.Rows{Documents: []llmemory.DocumentRecord{next}}, State: c.State})
 	if got := stored(d.ID); !got.CreatedAt.Equal(d.CreatedAt) || time.Since(got.UpdatedAt).Abs() > time.Hour {
 		t.Errorf("a change after that: created at %v, updated at %v", got.CreatedAt, got.UpdatedAt)
 	}
@@ -594,7 +611,8 @@ func (s *suite) testDeadAndLengths(t *testing.T) {
 		t.Fatal(err)
 	}
 	dead := postings.NewSet(1).Encode()
-	next := llmemory.Changes{Owner: owner, State: c.State, SetLengths: []llmemory.LeafLength{{Ordinal: 1, Length: 99}, {Ordinal: 5, Length: 1}},
+	lengths := []llmemory.LeafLength{{Ordinal: 1, Length: 99}, {Ordinal: 5, Length: 1}}
+	next := llmemory.Changes{Owner: owner, State: c.State, Rows: llmemory.Rows{SetLengths: lengths},
 		DeadSegments: []llmemory.Segment{{ID: 1, Dead: dead, DeadCount: 1}}}
 	if _, err := openEdit(t, s.shared, llmemory.EditParams{Owner: owner}).Commit(t.Context(), next); err != nil {
 		t.Fatal(err)
@@ -605,13 +623,13 @@ func (s *suite) testDeadAndLengths(t *testing.T) {
 	if diff := cmp.Diff([]llmemory.Segment{want}, edit.Segments()); diff != "" {
 		t.Errorf("segments (-want +got):\n%s", diff)
 	}
-	lengths := map[uint64]int{}
+	have := map[uint64]int{}
 	for _, chunk := range edit.Documents()[0].Chunks {
 		if chunk.Level == 0 {
-			lengths[chunk.Ordinal] = chunk.Length
+			have[chunk.Ordinal] = chunk.Length
 		}
 	}
-	if diff := cmp.Diff(map[uint64]int{0: 2, 1: 99}, lengths); diff != "" {
+	if diff := cmp.Diff(map[uint64]int{0: 2, 1: 99}, have); diff != "" {
 		t.Errorf("lengths (-want +got):\n%s", diff)
 	}
 }

@@ -242,7 +242,7 @@ func (s *suite) testBusy(t *testing.T) {
 			}
 			state := edit.State()
 			state.Documents, state.Leaves, state.Length, state.Languages = 0, 0, 0, nil
-			changes := llmemory.Changes{Owner: "a", State: state, DeleteDocuments: []string{edit.Documents()[0].Document.ID}}
+			changes := llmemory.Changes{Owner: "a", State: state, Rows: llmemory.Rows{DeleteDocuments: []string{edit.Documents()[0].Document.ID}}}
 			for _, segment := range edit.Segments() {
 				changes.DeleteSegments = append(changes.DeleteSegments, segment.ID)
 			}

@@ -245,7 +245,7 @@ func probes() map[string]func(t *testing.T, x *tenants) (any, error) {
 		},
 		"Edit.Put": func(t *testing.T, x *tenants) (any, error) {
 			edit := x.edit(t)
-			p := llmemory.PutParams{Owner: x.stranger, Pages: []llmemory.IndexPage{{Segment: x.segments[0], First: "en:a", Postings: []byte{1}, Positions: []byte{1}}}}
+			p := llmemory.PutParams{Owner: x.stranger, Rows: x.meddling(), Pages: []llmemory.IndexPage{{Segment: x.segments[0], First: "en:a", Postings: []byte{1}, Positions: []byte{1}}}}
 			if err := edit.Put(t.Context(), p); err != nil {
 				return nil, err
 			}
@@ -253,13 +253,8 @@ func probes() map[string]func(t *testing.T, x *tenants) (any, error) {
 			return nil, err
 		},
 		"Edit.Commit": func(t *testing.T, x *tenants) (any, error) {
-			c := llmemory.Changes{Owner: x.stranger, DeleteDocuments: []string{x.document.ID}, DeleteSegments: x.segments[1:],
+			c := llmemory.Changes{Owner: x.stranger, Rows: x.meddling(), DeleteSegments: x.segments[1:],
 				DeadSegments: []llmemory.Segment{{ID: x.segments[0], Dead: []byte{1}, DeadCount: 1}}, State: llmemory.OwnerState{Analysis: analysis.Version}}
-			moved := x.chunks[0]
-			moved.Heading, moved.Position = "stolen", 77
-			c.UpdateChunks = []llmemory.ChunkRecord{moved}
-			c.DeleteChunks = []string{x.chunks[1].ID}
-			c.SetLengths = []llmemory.LeafLength{{Ordinal: x.ordinals[0], Length: 99}}
 			c.Gone = x.ordinals
 			for _, ordinal := range x.ordinals {
 				c.Vectors = append(c.Vectors, llmemory.LeafVector{Generation: x.generation, Ordinal: ordinal, Hash: []byte{1},
@@ -272,11 +267,21 @@ func probes() map[string]func(t *testing.T, x *tenants) (any, error) {
 			planted := x.chunks[0]
 			planted.ID, planted.ParentID, planted.Ordinal = unknownID, "", 1000
 			edit := x.edit(t)
-			if _, err := edit.Commit(t.Context(), llmemory.Changes{Owner: x.stranger, InsertChunks: []llmemory.ChunkRecord{planted}, State: c.State}); err == nil {
+			if _, err := edit.Commit(t.Context(), llmemory.Changes{Owner: x.stranger, Rows: llmemory.Rows{InsertChunks: []llmemory.ChunkRecord{planted}}, State: c.State}); err == nil {
 				return planted, errors.New("a chunk was put into another owner's document")
 			}
 			return nil, edit.Rollback(t.Context())
 		},
+	}
+}
+
+// meddling are changes of rows that are another owner's.
+func (x *tenants) meddling() llmemory.Rows {
+	moved := x.chunks[0]
+	moved.Heading, moved.Position = "stolen", 77
+	return llmemory.Rows{
+		DeleteDocuments: []string{x.document.ID}, UpdateChunks: []llmemory.ChunkRecord{moved}, DeleteChunks: []string{x.chunks[1].ID},
+		SetLengths: []llmemory.LeafLength{{Ordinal: x.ordinals[0], Length: 99}},
 	}
 }
 
