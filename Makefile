@@ -24,7 +24,7 @@ build: ## build bin/llmemory
 test: ## run all tests against a private PostgreSQL, and fuzz for a minute (PKG=…, TESTFLAGS=… leave fuzzing out)
 	@scripts/test.sh $(TESTFLAGS) $(PKG)
 ifeq ($(PKG)$(TESTFLAGS),./...)
-	@scripts/fuzz.sh 3s ./chunk/... ./extract/...
+	@scripts/fuzz.sh -j 2 3s ./chunk/... ./extract/...
 endif
 
 lint: ## gofmt, go vet, staticcheck; any finding fails
