@@ -23,6 +23,7 @@ filter=("$tools/gotest")
 export GORACE=${GORACE:-atexit_sleep_ms=0}
 
 # SQLite, translated to Go, is thirty times slower when its every access to memory is watched; a connection is one goroutine's anyway.
+# It makes no instance of another package's generic type: such a one, of sync.Map for example, may be linked for all, and locks go unseen.
 unwatched='github.com/ncruces/go-sqlite3-wasm/v6=-race=false'
 
 # What takes longest begins first: by its name it would come near the end, and end alone.
