@@ -324,9 +324,10 @@ func (w *writer) commit(ctx context.Context) error {
 // aheadLeaves is how many leaves to index make it worth a call of its own to write the rows meanwhile.
 const aheadLeaves = 256
 
-// putRows begins to write the rows while the index is made. The store must not be called before [writer.wait].
+// putRows begins to write the rows while the index is made. The store must not be called before [writer.wait]. A single document is
+// written in one call all the same: its round trips are counted. So it is in a host's transaction, which does one thing at a time.
 func (w *writer) putRows(ctx context.Context) {
-	if len(w.fresh) < aheadLeaves || joined(w.m.store) { // a host's transaction does one thing at a time
+	if len(w.fresh) < aheadLeaves || len(w.changes.Documents) < 2 || joined(w.m.store) {
 		return
 	}
 	p := PutParams{Owner: w.owner, Rows: w.changes.Rows}

@@ -87,14 +87,14 @@ func (c *conn) setUp(ctx context.Context, o *Options) error {
 	return c.raw.CreateFunction(matchesFunction, 2, sqlite3.DETERMINISTIC|sqlite3.DIRECTONLY, matches)
 }
 
-// writes makes the connection the writer's: after a commit that leaves a long log, workIn is called.
-func (c *conn) writes(workIn func()) {
-	c.raw.WALHook(func(raw *sqlite3.Conn, schema string, pages int) error { // in place of what the pragma asked for
+// writes makes the connection the writer's, which has long logs worked into the file.
+func (c *conn) writes(l *log) {
+	c.raw.WALHook(func(_ *sqlite3.Conn, _ string, pages int) error { // in place of what the pragma asked for
 		switch {
 		case pages >= mostWALPages:
-			_, _, _ = raw.WALCheckpoint(schema, sqlite3.CHECKPOINT_PASSIVE) // the next commit tries again
+			_ = l.workIn(c) // the next commit tries again
 		case pages >= walPages:
-			workIn()
+			l.workInBeside()
 		}
 		return nil
 	})

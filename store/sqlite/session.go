@@ -5,10 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
-
-	"github.com/ncruces/go-sqlite3"
 
 	"github.com/llmemory/llmemory"
 )
@@ -36,12 +33,13 @@ type pool struct {
 	writer   *conn // nil while it is used, and before its first use
 	sessions map[*session]struct{}
 
-	working atomic.Bool // the log is being worked into the file
+	log log
 }
 
 func newPool(path string, opts Options) *pool {
 	p := &pool{path: path, opts: opts, reads: make(chan struct{}, maxReaders), writes: make(chan struct{}, 1), sessions: map[*session]struct{}{}}
 	p.life, p.end = context.WithCancel(context.Background())
+	p.log.pool = p
 	return p
 }
 
@@ -137,7 +135,7 @@ func (p *pool) take(ctx context.Context, tokens chan struct{}, write bool) (_ *s
 		}
 		s.conn = c
 		if write {
-			c.writes(p.workIn)
+			c.writes(&p.log)
 		}
 	}
 	p.mu.Lock()
@@ -232,26 +230,6 @@ func (p *pool) close() error {
 	return p.translate(context.Background(), errors.Join(errs...))
 }
 
-// workIn has a reader's connection work the log into the file while the writer goes on. What fails is tried again after the next
-// commit, and at last by the writer.
-func (p *pool) workIn() {
-	if !p.working.CompareAndSwap(false, true) {
-		return
-	}
-	go func() {
-		defer p.working.Store(false)
-		s, err := p.read(p.life)
-		if err != nil {
-			return
-		}
-		_ = s.do(p.life, func(c *conn) error {
-			_, _, err := c.raw.WALCheckpoint("main", sqlite3.CHECKPOINT_PASSIVE)
-			return err
-		})
-		_ = s.end()
-	}()
-}
-
 // read runs read in a transaction that sees one instant.
 func (s *Store) read(ctx context.Context, read func(*conn) error) error {
 	session, err := s.pool.read(ctx)
@@ -306,7 +284,7 @@ func (p *pool) first(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, p.translate(ctx, err)
 	}
-	c.writes(p.workIn)
+	c.writes(&p.log)
 	p.writes <- struct{}{}
 	s := &session{pool: p, write: true, conn: c}
 	p.sessions[s] = struct{}{}
