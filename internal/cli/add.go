@@ -161,6 +161,9 @@ func (a *app) add(ctx context.Context, args []string) error {
 		return err
 	}
 	defer g.close()
+	if a.opts.prune && len(g.folders) == 0 && !slices.ContainsFunc(g.files, func(f file) bool { return f.err != nil }) {
+		return usagef("--prune deletes what has gone from a folder, and none is named")
+	}
 	total := len(g.files)
 	if stdin {
 		total++

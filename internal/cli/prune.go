@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -14,7 +15,7 @@ import (
 // prune deletes the documents that came from the named folders and whose files have gone.
 func (n *addition) prune(ctx context.Context, g *gathered) error {
 	for _, folder := range g.folders {
-		if err := n.pruneFolder(ctx, n.template.OriginID, folder, !slices.Contains(g.partial, folder)); err != nil {
+		if err := n.pruneFolder(ctx, n.template.OriginID, folder, g.named[folder], !slices.Contains(g.partial, folder)); err != nil {
 			return err
 		}
 	}
@@ -24,11 +25,11 @@ func (n *addition) prune(ctx context.Context, g *gathered) error {
 // pruneBatch is how many documents are deleted in a transaction.
 const pruneBatch = 500
 
-// pruneFolder deletes the documents that came from a folder in runs of an origin, and whose files have gone; whole tells that all of the
-// folder could be read.
-func (n *addition) pruneFolder(ctx context.Context, origin, folder string, whole bool) error {
+// pruneFolder deletes the documents that came from a folder in runs of an origin, and whose files have gone; named is what the user
+// calls it, whole tells that all of it could be read.
+func (n *addition) pruneFolder(ctx context.Context, origin, folder, named string, whole bool) error {
 	if !whole {
-		n.note("%s: nothing is pruned, as a part of it could not be read", shown(folder))
+		n.note("%s: nothing is pruned, as a part of it could not be read", shown(named))
 		return nil
 	}
 	known, err := n.owner.SourceFiles(ctx, origin, folder)
@@ -59,13 +60,17 @@ func (n *addition) pruneFolder(ctx context.Context, origin, folder string, whole
 			}
 		}
 		for _, f := range batch {
+			path := f.Path
+			if below, err := filepath.Rel(folder, path); err == nil {
+				path = filepath.Join(named, below)
+			}
 			n.done[llmemory.Removed]++
 			f.Outcome, f.Reason, f.Message, f.Chunks = llmemory.Removed, "", "", 0
 			n.log.Note(f, 0)
 			if n.opts.json {
-				_ = n.printJSON(addedJSON{Path: f.Path, DocumentID: f.DocumentID, Status: llmemory.Removed}) // Main reports if that failed
+				_ = n.printJSON(addedJSON{Path: path, DocumentID: f.DocumentID, Status: llmemory.Removed}) // Main reports if that failed
 			} else {
-				n.printf("%-9s  %s  %s\n", llmemory.Removed, f.DocumentID, shown(f.Path))
+				n.printf("%-9s  %s  %s\n", llmemory.Removed, f.DocumentID, shown(path))
 			}
 		}
 		if n.opts.dryRun {
