@@ -112,7 +112,7 @@ func (o *Owner) AddMany(ctx context.Context, docs []Document) ([]Added, error) {
 
 const (
 	batchDocuments = 4000     // documents in one transaction of AddMany
-	firstDocuments = 500      // in the first one: the store is not to wait until so many are prepared
+	firstDocuments = 1000     // in the first one: the store is not to wait until so many are prepared
 	batchLeaves    = 4000     // leaves in one transaction, unless a single document has more
 	batchBytes     = 16 << 20 // text in one transaction, unless a single document has more
 	aheadBytes     = 2 << 20  // text that is prepared together, while what came before is stored

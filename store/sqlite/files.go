@@ -22,6 +22,9 @@ func (f files) OpenFilename(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File, v
 	if err != nil {
 		return nil, flags, err
 	}
+	if flags&vfs.OPEN_WAL != 0 {
+		return &logFile{osFile: opened.(osFile)}, flags, nil
+	}
 	return file{opened.(osFile)}, flags, nil
 }
 
@@ -36,3 +39,21 @@ type osFile interface {
 }
 
 type file struct{ osFile }
+
+// logFile is a write-ahead log. What a large transaction writes goes on its way to the disk meanwhile, so that its end need not wait for
+// all of it.
+type logFile struct {
+	osFile
+	written int // since it was sent on its way last
+}
+
+// WriteAt implements [vfs.File].
+func (f *logFile) WriteAt(p []byte, offset int64) (int, error) {
+	const enough = 1 << 20
+	n, err := f.osFile.WriteAt(p, offset)
+	if f.written += n; f.written >= enough {
+		f.written = 0
+		flush(f.osFile)
+	}
+	return n, err
+}
