@@ -343,7 +343,7 @@ type HitRecord struct {
 	After    []Chunk
 }
 
-// Rows are changes of documents and chunks. Removals come first: what is stored may have the id of what is removed.
+// Rows are changes of documents and chunks. Removals come first.
 type Rows struct {
 	DeleteDocuments []string // with their chunks
 	// Documents are of version 1 if they are not there yet, or are among DeleteDocuments; the store dates them. One whose CreatedAt

@@ -27,7 +27,7 @@ func Check(vectors [][]float32, n, dim int) error {
 		if len(v) != dim {
 			return &VectorError{Index: i, Rule: fmt.Sprintf("has %d dimensions, not %d", len(v), dim)}
 		}
-		sum := vec.Squares(v)
+		sum := vec.SquaredNorm(v)
 		if math.IsNaN(sum) || math.IsInf(sum, 0) {
 			j := slices.IndexFunc(v, func(x float32) bool { return math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) })
 			return &VectorError{Index: i, Rule: fmt.Sprintf("has %v at %d", v[j], j)}

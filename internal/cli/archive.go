@@ -104,11 +104,12 @@ func archivePath(d *llmemory.StoredDocument) string {
 
 // entity is a folder of an archive, and what is to be done in it.
 type entity struct {
-	name, named, absolute string
-	files                 []file
-	skipped               []skipped
-	unsure                []string // absolute paths of what is there, though it may not be known of which document
-	partial               bool     // a part of it could not be read
+	name           string
+	path, absolute string // as given, and whole
+	files          []file
+	skipped        []skipped
+	unsure         []string // absolute paths of what is there, though it may not be known of which document
+	partial        bool     // a part of it could not be read
 }
 
 // archive is an archive that is being indexed.
@@ -231,7 +232,7 @@ func (x *archive) scan(ctx context.Context) ([]entity, error) {
 func (x *archive) scanEntity(ctx context.Context, root *os.Root, dir, absolute string) (entity, error) {
 	g := &gathered{}
 	g.walk(folder{root}, dir, absolute)
-	e := entity{name: filepath.Base(absolute), named: dir, absolute: absolute, skipped: g.skipped, partial: len(g.partial) > 0}
+	e := entity{name: filepath.Base(absolute), path: dir, absolute: absolute, skipped: g.skipped, partial: len(g.partial) > 0}
 	contents := map[string][]file{} // by path without extension
 	var sidecars []file
 	for _, f := range g.files {
@@ -464,7 +465,7 @@ func (x *archive) prune(ctx context.Context, e entity) error {
 			delete(x.n.seen, s.absolute)
 		}
 	}
-	return x.n.pruneFolder(ctx, archiveOrigin, e.absolute, e.named, !e.partial)
+	return x.n.pruneFolder(ctx, archiveOrigin, e.absolute, e.path, !e.partial)
 }
 
 // mark writes into a sidecar what became of its file, if that is not there yet.

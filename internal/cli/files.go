@@ -43,7 +43,7 @@ type gathered struct {
 	clashes []string
 	roots   []*os.Root
 	folders []string          // absolute paths of the arguments that are folders, each once
-	named   map[string]string // what they are called in the arguments
+	given   map[string]string // what they are called in the arguments
 	partial []string          // those of them of which a part could not be read
 }
 
@@ -56,7 +56,7 @@ func (g *gathered) close() {
 // gather finds the files that the arguments name, without reading any. A folder stands for the regular files below it, hidden
 // ones and what symbolic links lead to aside; the files of a folder cannot lead out of it. A file named twice counts once.
 func gather(arguments []string) (*gathered, error) {
-	g := &gathered{named: map[string]string{}}
+	g := &gathered{given: map[string]string{}}
 	for _, argument := range arguments {
 		if err := g.add(argument); err != nil {
 			g.close()
@@ -86,7 +86,7 @@ func (g *gathered) add(argument string) error {
 		g.roots = append(g.roots, root)
 		if !slices.Contains(g.folders, absolute) {
 			g.folders = append(g.folders, absolute)
-			g.named[absolute] = argument
+			g.given[absolute] = argument
 		}
 		g.walk(folder{root}, argument, absolute)
 		return nil

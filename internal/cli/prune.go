@@ -15,7 +15,7 @@ import (
 // prune deletes the documents that came from the named folders and whose files have gone.
 func (n *addition) prune(ctx context.Context, g *gathered) error {
 	for _, folder := range g.folders {
-		if err := n.pruneFolder(ctx, n.template.OriginID, folder, g.named[folder], !slices.Contains(g.partial, folder)); err != nil {
+		if err := n.pruneFolder(ctx, n.template.OriginID, folder, g.given[folder], !slices.Contains(g.partial, folder)); err != nil {
 			return err
 		}
 	}
@@ -25,11 +25,11 @@ func (n *addition) prune(ctx context.Context, g *gathered) error {
 // pruneBatch is how many documents are deleted in a transaction.
 const pruneBatch = 500
 
-// pruneFolder deletes the documents that came from a folder in runs of an origin, and whose files have gone; named is what the user
+// pruneFolder deletes the documents that came from a folder in runs of an origin, and whose files have gone; given is what the user
 // calls it, whole tells that all of it could be read.
-func (n *addition) pruneFolder(ctx context.Context, origin, folder, named string, whole bool) error {
+func (n *addition) pruneFolder(ctx context.Context, origin, folder, given string, whole bool) error {
 	if !whole {
-		n.note("%s: nothing is pruned, as a part of it could not be read", shown(named))
+		n.note("%s: nothing is pruned, as a part of it could not be read", shown(given))
 		return nil
 	}
 	known, err := n.owner.SourceFiles(ctx, origin, folder)
@@ -62,7 +62,7 @@ func (n *addition) pruneFolder(ctx context.Context, origin, folder, named string
 		for _, f := range batch {
 			path := f.Path
 			if below, err := filepath.Rel(folder, path); err == nil {
-				path = filepath.Join(named, below)
+				path = filepath.Join(given, below)
 			}
 			n.done[llmemory.Removed]++
 			f.Outcome, f.Reason, f.Message, f.Chunks = llmemory.Removed, "", "", 0

@@ -33,8 +33,8 @@ func Half(bits uint16) float32 {
 	return math.Float32frombits(sign | (exponent+127-15)<<23 | fraction<<13)
 }
 
-// Most returns the greatest magnitude of a vector's components, 0 if it has none. It is no number if one of them is none.
-func Most(v []float32) float32 {
+// MaxAbs returns the greatest magnitude of a vector's components, 0 if it has none. It is no number if one of them is none.
+func MaxAbs(v []float32) float32 {
 	var most uint32 // without their signs, floats are in the order of their bits, and what is no number is above them
 	for _, x := range v {
 		most = max(most, math.Float32bits(x)&^(1<<31))
@@ -42,9 +42,9 @@ func Most(v []float32) float32 {
 	return math.Float32frombits(most)
 }
 
-// Squares returns the sum of the squares of a vector's components. It is finite exactly if they all are: squares of float32 do not
+// SquaredNorm returns the sum of the squares of a vector's components. It is finite exactly if they all are: squares of float32 do not
 // overflow.
-func Squares(v []float32) float64 {
+func SquaredNorm(v []float32) float64 {
 	var a, b, c, d float64 // so that an addition need not wait for the one before
 	for ; len(v) >= 4; v = v[4:] {
 		w, x, y, z := float64(v[0]), float64(v[1]), float64(v[2]), float64(v[3])
@@ -60,7 +60,7 @@ func Squares(v []float32) float64 {
 // computation in float32, or a format of less range, would lose them. Others are returned as they are, not copied.
 func Settled(v []float32) []float32 {
 	const low, high = 1.0 / 1024, 1024
-	most := Most(v)
+	most := MaxAbs(v)
 	if most == 0 || most >= low && most <= high {
 		return v
 	}

@@ -27,7 +27,7 @@ func TestCosine(t *testing.T) {
 	}
 }
 
-func TestMostAndSquares(t *testing.T) {
+func TestNorms(t *testing.T) {
 	t.Parallel()
 	nan, inf := float32(math.NaN()), float32(math.Inf(-1))
 	for _, c := range []struct {
@@ -43,7 +43,7 @@ func TestMostAndSquares(t *testing.T) {
 		{[]float32{inf, 1, nan, 1, 1}, math.NaN(), math.NaN()},
 	} {
 		same := func(a, b float64) bool { return a == b || math.IsNaN(a) && math.IsNaN(b) }
-		if most, squares := float64(vec.Most(c.v)), vec.Squares(c.v); !same(most, c.most) || !same(squares, c.squares) {
+		if most, squares := float64(vec.MaxAbs(c.v)), vec.SquaredNorm(c.v); !same(most, c.most) || !same(squares, c.squares) {
 			t.Errorf("%v: most %v, want %v; squares %v, want %v", c.v, most, c.most, squares, c.squares)
 		}
 	}
@@ -62,7 +62,7 @@ func TestSettled(t *testing.T) {
 		if !slices.Equal(v, before) {
 			t.Errorf("%v was changed", before)
 		}
-		if most := vec.Most(got); most < 1.0/1024 || most > 1024 {
+		if most := vec.MaxAbs(got); most < 1.0/1024 || most > 1024 {
 			t.Errorf("%v became %v", v, got)
 		}
 		for i, x := range v {

@@ -14,7 +14,7 @@ func Stride(dimensions int) int { return (dimensions + vec.DotsStep - 1) / vec.D
 
 // length returns the length of a vector, 0 if it has none that could be told.
 func length(v []float32) float64 {
-	sum := vec.Squares(v)
+	sum := vec.SquaredNorm(v)
 	if math.IsNaN(sum) || math.IsInf(sum, 0) { // a component is no number
 		return 0
 	}
@@ -29,7 +29,7 @@ func quantise(code []byte, v []float32) (scale, lost float32) {
 	if norm == 0 {
 		return 0, 0
 	}
-	scale = float32(float64(vec.Most(v)) / norm / 127)
+	scale = float32(float64(vec.MaxAbs(v)) / norm / 127)
 	s, per := float64(scale), 1/norm
 	to := per / s
 	code = code[:len(v)]
@@ -70,7 +70,7 @@ func NewQuery(v []float32) *Query {
 	if norm == 0 {
 		return q
 	}
-	most := float64(vec.Most(v))
+	most := float64(vec.MaxAbs(v))
 	highest := float64(min(math.MaxInt16, math.MaxInt32/(128*len(q.code)))) // so that no sum overflows
 	q.scale = float32(most / norm / highest)
 	t := float64(q.scale)

@@ -87,14 +87,14 @@ func (c *conn) setUp(ctx context.Context, o *Options) error {
 	return c.raw.CreateFunction(matchesFunction, 2, sqlite3.DETERMINISTIC|sqlite3.DIRECTONLY, matches)
 }
 
-// writes makes the connection the writer's, which has long logs worked into the file.
-func (c *conn) writes(l *log) {
+// checkpointBy has long logs worked into the file after the commits of this connection, the writer's.
+func (c *conn) checkpointBy(p *checkpointer) {
 	c.raw.WALHook(func(_ *sqlite3.Conn, _ string, pages int) error { // in place of what the pragma asked for
 		switch {
 		case pages >= mostWALPages:
-			_ = l.workIn(c) // the next commit tries again
+			_ = p.run(c) // the next commit tries again
 		case pages >= walPages:
-			l.workInBeside()
+			p.start()
 		}
 		return nil
 	})
@@ -152,15 +152,15 @@ func (c *conn) queryOnce(sql string, each func(row) error, args ...any) error {
 // run binds args, steps through the rows and leaves the statement ready for the next time, which binds all anew, with nothing large
 // bound.
 func run(s *sqlite3.Stmt, each func(row) error, args []any) error {
-	large := false
+	free := false
 	defer func() {
 		_ = s.Reset() // repeats the error of the step
-		if large {
+		if free {
 			_ = s.ClearBindings()
 		}
 	}()
 	for i, a := range args {
-		large = large || isLarge(a)
+		free = free || worthFreeing(a)
 		if err := bind(s, i+1, a); err != nil {
 			return err
 		}
@@ -176,8 +176,8 @@ func run(s *sqlite3.Stmt, each func(row) error, args []any) error {
 	return s.Err()
 }
 
-// isLarge tells whether SQLite's copy of a value takes memory that is worth giving back, or is a pointer.
-func isLarge(v any) bool {
+// worthFreeing tells whether SQLite's copy of a value takes memory that is worth giving back, or is a pointer.
+func worthFreeing(v any) bool {
 	const enough = 1 << 14
 	switch v := v.(type) {
 	case string:

@@ -23,7 +23,7 @@ func (f files) OpenFilename(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File, v
 		return nil, flags, err
 	}
 	if flags&vfs.OPEN_WAL != 0 {
-		return &logFile{osFile: opened.(osFile)}, flags, nil
+		return &walFile{osFile: opened.(osFile)}, flags, nil
 	}
 	return file{opened.(osFile)}, flags, nil
 }
@@ -40,15 +40,15 @@ type osFile interface {
 
 type file struct{ osFile }
 
-// logFile is a write-ahead log. What a large transaction writes goes on its way to the disk meanwhile, so that its end need not wait for
+// walFile is a write-ahead log. What a large transaction writes goes on its way to the disk meanwhile, so that its end need not wait for
 // all of it.
-type logFile struct {
+type walFile struct {
 	osFile
 	written int // since it was sent on its way last
 }
 
 // WriteAt implements [vfs.File].
-func (f *logFile) WriteAt(p []byte, offset int64) (int, error) {
+func (f *walFile) WriteAt(p []byte, offset int64) (int, error) {
 	const enough = 1 << 20
 	n, err := f.osFile.WriteAt(p, offset)
 	if f.written += n; f.written >= enough {

@@ -33,13 +33,13 @@ type pool struct {
 	writer   *conn // nil while it is used, and before its first use
 	sessions map[*session]struct{}
 
-	log log
+	checkpoints checkpointer
 }
 
 func newPool(path string, opts Options) *pool {
 	p := &pool{path: path, opts: opts, reads: make(chan struct{}, maxReaders), writes: make(chan struct{}, 1), sessions: map[*session]struct{}{}}
 	p.life, p.end = context.WithCancel(context.Background())
-	p.log.pool = p
+	p.checkpoints.pool = p
 	return p
 }
 
@@ -135,7 +135,7 @@ func (p *pool) take(ctx context.Context, tokens chan struct{}, write bool) (_ *s
 		}
 		s.conn = c
 		if write {
-			c.writes(&p.log)
+			c.checkpointBy(&p.checkpoints)
 		}
 	}
 	p.mu.Lock()
@@ -284,7 +284,7 @@ func (p *pool) first(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, p.translate(ctx, err)
 	}
-	c.writes(&p.log)
+	c.checkpointBy(&p.checkpoints)
 	p.writes <- struct{}{}
 	s := &session{pool: p, write: true, conn: c}
 	p.sessions[s] = struct{}{}

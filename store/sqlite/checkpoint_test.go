@@ -8,8 +8,8 @@ import (
 	"github.com/llmemory/llmemory/store/sqlite"
 )
 
-// TestLog has the log worked into the file while the store is open, and bounded while it is written to without a pause.
-func TestLog(t *testing.T) {
+// TestCheckpoints has the log worked into the file while the store is open, and bounded while it is written to without a pause.
+func TestCheckpoints(t *testing.T) {
 	t.Parallel()
 	path := newPath(t)
 	store, err := sqlite.Open(t.Context(), path, nil)
