@@ -24,6 +24,7 @@ build: ## build bin/llmemory
 test: ## run all tests against a private PostgreSQL, and fuzz for a minute (PKG=…, TESTFLAGS=… leave fuzzing out)
 	@scripts/test.sh $(TESTFLAGS) $(PKG)
 ifeq ($(PKG)$(TESTFLAGS),./...)
+	@scripts/foreign.sh
 	@scripts/fuzz.sh -j 2 3s ./chunk/... ./extract/...
 endif
 

@@ -3,6 +3,7 @@
 #
 #   scripts/setup.sh test         C compiler (race detector), PostgreSQL, pgvector, PgBouncer, libfaketime
 #   scripts/setup.sh shell        PostgreSQL
+#   scripts/setup.sh emulator     QEMU, to run programs for arm64
 #   scripts/setup.sh quickstart   nothing but Go, which it looks for
 #
 # For Debian and Ubuntu. With everything present it does nothing and needs no
@@ -82,7 +83,13 @@ have_vector() {
 
 # missing prints what lacks of what the purpose in $1 needs, one word a line.
 missing() {
-	[ "$1" != quickstart ] || return 0
+	case $1 in
+	quickstart) return 0 ;;
+	emulator)
+		have qemu-aarch64 || echo emulator
+		return 0
+		;;
+	esac
 	[ -n "$(server_bin)" ] || echo postgresql
 	[ "$1" = test ] || return 0
 	have_vector || echo pgvector
@@ -246,7 +253,7 @@ compile_vector() {
 # ---- main -------------------------------------------------------------------
 
 [ $# = 1 ] || usage
-case $1 in test | shell | quickstart) ;; *) usage ;; esac
+case $1 in test | shell | emulator | quickstart) ;; *) usage ;; esac
 
 have go || fail 'Go is missing: install the version that go.mod names, see https://go.dev/dl'
 mapfile -t lacking < <(missing "$1")
@@ -279,6 +286,7 @@ for thing in "${lacking[@]}"; do
 	pgvector) install_vector ;;
 	pgbouncer) install_pgbouncer ;;
 	faketime) apt_install libfaketime ;;
+	emulator) apt_install qemu-user ;;
 	esac || fail "could not install $thing"
 done
 

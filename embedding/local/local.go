@@ -62,7 +62,8 @@ type Config struct {
 	QueryPrefix, PassagePrefix string
 	// Threads is how many threads compute at a time, for all calls together. Defaults to GOMAXPROCS.
 	Threads int
-	// Kernel is the implementation of the inner loops: "avx512", "avx2", "sse2" or "portable". Defaults to the fastest this processor can run.
+	// Kernel is the implementation of the inner loops: "avx512", "avx2", "sse2", "neon" or "portable". Defaults to the fastest that
+	// this processor can run.
 	Kernel string
 }
 

@@ -22,7 +22,7 @@ type Kernel struct {
 	norm func(x, add, weight, bias []float32, epsilon float32)
 }
 
-// Name is "avx512", "avx2", "sse2" or "portable".
+// Name is "avx512", "avx2", "sse2", "neon" or "portable".
 func (k *Kernel) Name() string { return k.name }
 
 // Kernels returns the implementations that this processor can run, the fastest first. The last one is portable.

@@ -2,7 +2,7 @@ package nn
 
 import "golang.org/x/sys/cpu"
 
-//go:generate go run gen.go
+//go:generate go run genavx.go
 
 // native returns the implementations in assembly that this processor can run.
 func native() []*Kernel {
@@ -20,17 +20,6 @@ func native() []*Kernel {
 	return append(out, &Kernel{ // what every processor of this architecture has
 		name: "sse2", rows: 4, cols: 8, tile: tileSSE2, gelu: geluPortable, softmax: softmaxPortable, norm: normPortable,
 	})
-}
-
-// inVectors returns a function that calls norm for rows of whole vectors, and the portable one for others.
-func inVectors(lanes int, norm func(x, add, weight, bias []float32, epsilon float32)) func(x, add, weight, bias []float32, epsilon float32) {
-	return func(x, add, weight, bias []float32, epsilon float32) {
-		if len(x)%lanes == 0 {
-			norm(x, add, weight, bias, epsilon)
-		} else {
-			normPortable(x, add, weight, bias, epsilon)
-		}
-	}
 }
 
 //go:noescape

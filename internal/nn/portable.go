@@ -142,3 +142,14 @@ func normPortable(x, add, weight, bias []float32, epsilon float32) {
 		x[i] = (v-mean)*scale*weight[i] + bias[i]
 	}
 }
+
+// inVectors returns a function that calls norm for rows of whole vectors, and the portable one for others.
+func inVectors(lanes int, norm func(x, add, weight, bias []float32, epsilon float32)) func(x, add, weight, bias []float32, epsilon float32) {
+	return func(x, add, weight, bias []float32, epsilon float32) {
+		if len(x)%lanes == 0 {
+			norm(x, add, weight, bias, epsilon)
+		} else {
+			normPortable(x, add, weight, bias, epsilon)
+		}
+	}
+}
