@@ -599,8 +599,8 @@ func (m *Memory) analyseLeaf(language, name, heading, context, text string) (tok
 }
 
 // complete does what [Owner.prepare] has left undone: it reads and cuts the document if there seemed to be no need to, gives it its
-// notes, and analyses it.
-func (o *Owner) complete(ctx context.Context, p *prepared, kept *atomic.Int64) error {
+// notes, and analyses it, for which settle is the context once notes were written and the caller has gone.
+func (o *Owner) complete(ctx, settle context.Context, p *prepared, kept *atomic.Int64) error {
 	m := o.memory
 	var err error
 	if !p.waits {
@@ -621,7 +621,7 @@ func (o *Owner) complete(ctx context.Context, p *prepared, kept *atomic.Int64) e
 	if err := o.annotate(ctx, p); err != nil {
 		return err
 	}
-	return m.analyse(ctx, p, kept, m.each)
+	return m.analyse(p.outlive(ctx, settle), p, kept, m.each)
 }
 
 // text is what is to be cut.
@@ -875,7 +875,7 @@ func (o *Owner) addBatch(ctx context.Context, batch []*prepared, results []Added
 			var kept atomic.Int64
 			for _, p := range batch {
 				if !p.cut && !p.settled() {
-					if err := o.complete(ctx, p, &kept); err != nil {
+					if err := o.complete(ctx, ctx, p, &kept); err != nil {
 						return err
 					}
 				}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -156,7 +157,7 @@ func keptNote(old, now *Chunk) (chunk.Note, bool) {
 }
 
 // ask asks for notes, for which it does not take all the time that the caller has: the document is yet to be stored. The error is that
-// the caller has gone; any other is told in the result.
+// the caller has gone before there was any; all others are told in the result.
 func (p *prepared) ask(ctx context.Context, m *Memory, wanted []int) ([]chunk.Note, error) {
 	if joined(m.store) {
 		p.result.AnnotateErr = errJoined
@@ -169,7 +170,7 @@ func (p *prepared) ask(ctx context.Context, m *Memory, wanted []int) ([]chunk.No
 		defer cancel()
 	}
 	notes, usage, err := m.config.Annotator.Annotate(asking, p.text(), p.parents, wanted)
-	if ctx.Err() != nil {
+	if ctx.Err() != nil && !slices.ContainsFunc(notes, func(n chunk.Note) bool { return n != chunk.Note{} }) {
 		return nil, ctx.Err()
 	}
 	if err == nil && len(notes) != len(wanted) {
@@ -214,9 +215,20 @@ func (p *prepared) note(notes []chunk.Note, notary []byte, settled bool) {
 // annotatedDocuments is how many documents of a call are annotated at a time.
 const annotatedDocuments = 8
 
+// outlive returns the context in which a document is stored: settle, if notes were written on it and the caller has gone meanwhile, so
+// that what was paid for is kept.
+func (p *prepared) outlive(ctx, settle context.Context) context.Context {
+	if ctx.Err() != nil && p.result.Annotated > 0 {
+		return settle
+	}
+	return ctx
+}
+
 // addNoted stores prepared documents, some of which take notes first: each of these as soon as it has them, so that what was paid for is
-// kept whatever becomes of the others.
+// kept whatever becomes of the others, and of the caller.
 func (o *Owner) addNoted(ctx context.Context, batch []*prepared, results []Added) {
+	settle, release := outlasting(ctx, settleTime)
+	defer release()
 	var plain []*prepared
 	var plainAt, waiting []int
 	for i, p := range batch {
@@ -240,7 +252,7 @@ func (o *Owner) addNoted(ctx context.Context, batch []*prepared, results []Added
 			wg.Go(func() {
 				err := ctx.Err()
 				if err == nil {
-					err = o.complete(ctx, batch[at], &kept)
+					err = o.complete(ctx, settle, batch[at], &kept)
 				}
 				ready <- outcome{at, err}
 				<-turns
@@ -260,7 +272,7 @@ func (o *Owner) addNoted(ctx context.Context, batch []*prepared, results []Added
 			results[done.at] = Added{DocumentID: batch[done.at].record.ID, Status: Failed, Err: done.err}
 			continue
 		}
-		o.addPrepared(ctx, batch[done.at:done.at+1], results[done.at:done.at+1])
+		o.addPrepared(batch[done.at].outlive(ctx, settle), batch[done.at:done.at+1], results[done.at:done.at+1])
 	}
 	wg.Wait()
 }

@@ -19,7 +19,7 @@ func (o *Owner) Preview(ctx context.Context, docs []Document) ([]Added, error) {
 func (o *Owner) previewOne(ctx context.Context, p *prepared) Added {
 	var kept atomic.Int64
 	if !p.cut {
-		if err := o.complete(ctx, p, &kept); err != nil {
+		if err := o.complete(ctx, ctx, p, &kept); err != nil {
 			return failed(err)
 		}
 		if p.container {

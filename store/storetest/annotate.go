@@ -432,28 +432,44 @@ func (s *suite) testAnnotatedPreview(t *testing.T) {
 	model.same(t, "added once", "alpha", "beta")
 }
 
-// testAnnotatedCancelled stores nothing of a document whose caller has gone.
+// testAnnotatedCancelled stores a document whose caller has gone with the lines that were written by then, and nothing of one without.
 func (s *suite) testAnnotatedCancelled(t *testing.T) {
 	model := &scribe{model: "m"}
 	o := annotating(t, s.shared, model.writer(llm.BudgetOptions{})).Owner(t.Name())
 	ctx, cancel := context.WithCancel(t.Context())
 	model.failWith(func(ctx context.Context, word string) error {
-		if word == "w3" {
+		switch word {
+		case "w3":
 			cancel()
+			fallthrough
+		case "nothing":
 			<-ctx.Done()
 			return ctx.Err()
 		}
 		return nil
 	})
-	docs := []llmemory.Document{{Key: "a", Language: "en", Content: "plain w1"}, {Key: "b", Language: "en", Content: numbered(8, "the w%d")}}
-	if _, err := o.AddMany(ctx, docs); !errors.Is(err, context.Canceled) {
-		t.Fatalf("AddMany: %v, want it to be cancelled", err)
+	docs := []llmemory.Document{
+		{Key: "a", Language: "en", Content: numbered(8, "the w%d")}, {Key: "b", Language: "en", Content: "of this there is nothing"},
+	}
+	results, err := o.AddMany(ctx, docs)
+	if !errors.Is(err, context.Canceled) || !errors.Is(results[1].Err, context.Canceled) {
+		t.Fatalf("AddMany: %+v, %v, want it to be cancelled", results, err)
+	}
+	if a := results[0]; a.Err != nil || a.Annotated == 0 || a.Unannotated == 0 || !errors.Is(a.AnnotateErr, context.Canceled) {
+		t.Errorf("what has a line: %+v", a)
+	}
+	if got := lines(t, o, results[0].DocumentID); got[0] != "xw0 of m" || got[3] != "" {
+		t.Errorf("lines: %q", got)
 	}
 	model.failWith(nil)
+	model.asked()
 	for _, r := range must(o.AddMany(t.Context(), docs))(t) {
 		if r.Err != nil || r.AnnotateErr != nil || r.Unannotated != 0 {
 			t.Errorf("added again: %+v", r)
 		}
+	}
+	if again := model.asked(); slices.Contains(again, "w0") || len(again) != results[0].Unannotated+1 {
+		t.Errorf("added again: asked for %q", again)
 	}
 	if stats := must(o.Stats(t.Context()))(t); stats.Documents != 2 || stats.Chunks != 9 {
 		t.Errorf("stats: %+v", stats)
