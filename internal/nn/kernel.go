@@ -2,6 +2,8 @@ package nn
 
 import "fmt"
 
+//go:generate go run gen.go genavx.go genneon.go
+
 // Kernel is an implementation of the inner loops, for one kind of processor.
 //
 // All of its functions want what their callers in this package ensure: rows that lie in the slices, columns rounded up to the

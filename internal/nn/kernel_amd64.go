@@ -2,8 +2,6 @@ package nn
 
 import "golang.org/x/sys/cpu"
 
-//go:generate go run genavx.go
-
 // native returns the implementations in assembly that this processor can run.
 func native() []*Kernel {
 	var out []*Kernel

@@ -1,7 +1,5 @@
 package nn
 
-//go:generate go run genneon.go
-
 // native returns the implementation in assembly, of instructions that every processor of this architecture has.
 func native() []*Kernel {
 	return []*Kernel{{
