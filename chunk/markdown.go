@@ -85,7 +85,7 @@ func (b *builder) markdown() error {
 		}
 		source := []byte(b.text[at:parsed])
 		defuse(source)
-		regions := b.children(blocks.Parse(text.NewReader(source)), at, 0)
+		regions := b.children(blocks.Parse(text.NewReader(source)), at, parsed, 0)
 		if len(regions) == 0 {
 			regions = []region{{strength: blockStrength, split: b.prose, node: ast.NewParagraph()}}
 		}
@@ -373,8 +373,8 @@ func frontMatter(s string) int {
 	return skipped
 }
 
-// children returns the blocks among the children of a node. Lists are not blocks, their items are.
-func (b *builder) children(parent ast.Node, base, depth int) []region {
+// children returns the blocks among the children of a node whose text ends at end. Lists are not blocks, their items are.
+func (b *builder) children(parent ast.Node, base, end, depth int) []region {
 	var out []region
 	nested := strength(min(3*depth, 15))
 	add := func(n ast.Node, s strength, split splitter) {
@@ -382,7 +382,8 @@ func (b *builder) children(parent ast.Node, base, depth int) []region {
 		if at < 0 {
 			return // an empty one: with the block before
 		}
-		at = min(at+base, len(b.text)) // the parser may count a tab that stands for several columns too often
+		// The parser may count a tab that stands for several columns too often, and has blocks of what is white space for us.
+		at = min(at+base, end)
 		at = max(base, strings.LastIndexByte(b.text[:at], '\n')+1)
 		if len(out) > 0 {
 			if at <= out[len(out)-1].start {
@@ -433,7 +434,7 @@ func (b *builder) container(n ast.Node, base, depth int) splitter {
 		return b.prose
 	}
 	return func(start, end int, s strength) error {
-		inner := b.children(n, base, depth)
+		inner := b.children(n, base, end, depth)
 		if len(inner) == 0 {
 			return b.prose(start, end, s)
 		}
