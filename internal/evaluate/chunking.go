@@ -52,8 +52,8 @@ type ChunkingConfig struct {
 // embedBatch is how many passages one call of the embedder gets.
 const embedBatch = 64
 
-// Chunking measures ways to cut documents: all documents are cut and the passages embedded, with the path of headings before them as a
-// memory does it; the passages nearest to each question are compared with the excerpts that answer it.
+// Chunking measures ways to cut documents: all documents are cut and the passages embedded, with the document's name and the path of
+// headings before them as a memory does it; the passages nearest to each question are compared with the excerpts that answer it.
 func Chunking(ctx context.Context, c ChunkingConfig) (*eval.ChunkingReport, error) {
 	if c.Progress == nil {
 		c.Progress = func(string, ...any) {}
@@ -123,7 +123,7 @@ func (c *ChunkingConfig) cut(ctx context.Context, chunker chunk.Chunker) (passag
 			if len(p.Heading) > 0 {
 				input = strings.Join(p.Heading, " > ") + "\n" + input
 			}
-			passages, inputs = append(passages, eval.Passage{Document: name, Range: r}), append(inputs, input)
+			passages, inputs = append(passages, eval.Passage{Document: name, Range: r}), append(inputs, source.File+"\n"+input)
 		}
 	}
 	return passages, inputs, sizes, nil
