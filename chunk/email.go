@@ -424,14 +424,14 @@ func named(s string) string {
 	address := ""
 	if i := strings.LastIndexByte(s, '<'); i >= 0 {
 		if j := strings.IndexByte(s[i:], '>'); j > 0 {
-			address = strings.TrimPrefix(s[i+1:i+j], "mailto:")
+			address = clip(strings.TrimSpace(strings.TrimPrefix(s[i+1:i+j], "mailto:")), maxPersonBytes)
 			s = s[:i]
 		}
 	}
 	s = strings.TrimSpace(s)
 	if i := strings.LastIndexByte(s, '"'); i > 0 && i == len(s)-1 {
-		if j := strings.LastIndexByte(s[:i], '"'); j >= 0 {
-			return clip(s[j+1:i], maxPersonBytes)
+		if j := strings.LastIndexByte(s[:i], '"'); j >= 0 && strings.TrimSpace(s[j+1:i]) != "" {
+			return clip(strings.TrimSpace(s[j+1:i]), maxPersonBytes)
 		}
 	}
 	dated := opens(s + " ")
@@ -463,7 +463,7 @@ var notNames = map[string]bool{"am": true, "pm": true, "a.m": true, "p.m": true,
 // person is the name in the value of a field "From", or else the address.
 func person(v string) string {
 	name, rest, angle := strings.Cut(v, "<")
-	name = strings.Trim(strings.TrimSpace(name), `"'`)
+	name = strings.TrimSpace(strings.Trim(strings.TrimSpace(name), `"'`))
 	switch {
 	case angle && name == "":
 		name, _, _ = strings.Cut(rest, ">")

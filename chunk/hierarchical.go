@@ -15,7 +15,7 @@ import (
 )
 
 // version is part of the signature. It goes up with every change that may cut any text differently.
-const version = 5
+const version = 6
 
 // DefaultMaxLeafTokens leaves room in the 256 word pieces of all-MiniLM-L6-v2 for the document's name and headings.
 const DefaultMaxLeafTokens = 220

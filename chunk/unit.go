@@ -152,7 +152,8 @@ func (b *builder) release(end int) error {
 
 // add appends a unit.
 func (b *builder) add(start, end, cost int, s strength) error {
-	if b.pending && b.pendingCost+cost > b.max { // a word that is as long as a leaf has no room for a heading
+	// A word that is as long as a leaf has no room for a heading, nor has what stands far below it.
+	if b.pending && (b.pendingCost+cost > b.max || end-b.pendingStart > b.max*maxTokenBytes) {
 		if err := b.release(start); err != nil {
 			return err
 		}
