@@ -170,8 +170,13 @@ func (p *prepared) ask(ctx context.Context, m *Memory, wanted []int) ([]chunk.No
 		defer cancel()
 	}
 	notes, usage, err := m.config.Annotator.Annotate(asking, p.text(), p.parents, wanted)
-	if ctx.Err() != nil && !slices.ContainsFunc(notes, func(n chunk.Note) bool { return n != chunk.Note{} }) {
-		return nil, ctx.Err()
+	if gone := ctx.Err(); gone != nil {
+		if !slices.ContainsFunc(notes, func(n chunk.Note) bool { return n != chunk.Note{} }) {
+			return nil, gone
+		}
+		if err != nil {
+			err = gone
+		}
 	}
 	if err == nil && len(notes) != len(wanted) {
 		err = fmt.Errorf("annotator: %d notes on %d passages", len(notes), len(wanted))

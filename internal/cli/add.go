@@ -225,8 +225,8 @@ func (n *addition) expect(files []file) {
 
 // finish does what is left to do when the files are added, or the run was stopped by err, and sums up.
 func (n *addition) finish(ctx context.Context, err error) error {
-	if err == nil && n.pending > 0 {
-		err = ctx.Err() // the documents are stored, but their vectors were cut short
+	if err == nil && (n.pending > 0 || n.notes.err != nil) {
+		err = ctx.Err() // the documents are stored, but their vectors or lines of context were cut short
 	}
 	if err == nil && n.embedErr == nil {
 		err = n.catchUp(ctx, nil)

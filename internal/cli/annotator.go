@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -128,6 +130,8 @@ func (n *addition) tellNotes() {
 		n.note("%s of context written: %s", plural(n.notes.written, "line"), n.took(n.notes.usage))
 	}
 	switch {
+	case errors.Is(n.notes.err, context.Canceled): // which is told for all
+		n.note("%s without a line of context", plural(n.notes.missing, "passage"))
 	case n.notes.err != nil:
 		n.note("%s without a line of context: %v", plural(n.notes.missing, "passage"), n.notes.err)
 		n.note("they are stored and found all the same; the same command goes on from there")

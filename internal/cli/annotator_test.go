@@ -1,9 +1,13 @@
 package cli
 
 import (
+	"bytes"
+	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -49,5 +53,47 @@ func TestWatchContext(t *testing.T) {
 	code, stdout, stderr := run(t, db, "search", "--json", "zebras")
 	if code != 0 || strings.Count(stdout, `"context":"It is about zebras."`) != 2 {
 		t.Errorf("exit code %d: %s%s", code, stdout, stderr)
+	}
+}
+
+// What was written before Ctrl-C is kept, the exit code says that there is more to do, and the next run does just that.
+func TestInterruptedContext(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var calls atomic.Int64
+	server := llmtest.NewServer(llmtest.Config{Reply: func(llmtest.Call) string {
+		if calls.Add(1) == 3 {
+			cancel()
+		}
+		return "It is about zebras."
+	}})
+	defer server.Close()
+	dir := t.TempDir()
+	file, db := filepath.Join(dir, "a.md"), filepath.Join(dir, "m.db")
+	const sections = 20
+	var text strings.Builder
+	for i := range sections {
+		fmt.Fprintf(&text, "# Part %d\n\n%s\n\n", i, strings.Repeat("The river runs by the mill and on to the sea. ", 12))
+	}
+	if err := os.WriteFile(file, []byte(text.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"add", "--db", db, "--embedder", "none", "--context-model", "openai:m", "--openai-base-url", server.URL + "/v1", file}
+	var stdout, stderr bytes.Buffer
+	code := Main(ctx, args, strings.NewReader(""), &stdout, &stderr, env(""))
+	if code != 130 || !strings.Contains(stdout.String(), "created") || !strings.Contains(stderr.String(), "passages without a line of context\n") {
+		t.Fatalf("exit code %d: %s%s", code, stdout.String(), stderr.String())
+	}
+	calls.Store(100) // so that none of the next is the third
+	if code, _, errs := run(t, "", args...); code != 0 {
+		t.Fatalf("again: exit code %d: %s", code, errs)
+	}
+	if again := calls.Load() - 100; again >= sections || again < sections/2 {
+		t.Errorf("asked for %d lines of %d again", again, sections)
+	}
+	_, hits, _ := run(t, "", "search", "--db", db, "--mode", "text", "--limit", "50", "--json", "zebras")
+	if n := strings.Count(hits, "about zebras."); n != sections {
+		t.Errorf("%d of %d passages have a line: %s", n, sections, hits)
 	}
 }
