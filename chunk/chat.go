@@ -102,9 +102,9 @@ func (r *turnReader) next(row string) (turn, bool) {
 		t := turn{minutes: minutesOf(m[1:])}
 		switch rest := m[4]; {
 		case angled.MatchString(rest):
-			t.who = angled.FindStringSubmatch(rest)[1]
+			t.who = strings.TrimSpace(angled.FindStringSubmatch(rest)[1])
 		case acts.MatchString(rest):
-			t.who = acts.FindStringSubmatch(rest)[1]
+			t.who = strings.TrimSpace(acts.FindStringSubmatch(rest)[1])
 		default:
 			t.who = speaker(rest)
 		}
@@ -122,11 +122,11 @@ func (r *turnReader) next(row string) (turn, bool) {
 		}
 	case angleForm:
 		if m := angled.FindStringSubmatch(row[:min(len(row), 80)]); m != nil {
-			none.who = m[1]
+			none.who = strings.TrimSpace(m[1])
 			return none, true
 		}
 		if m := acts.FindStringSubmatch(row[:min(len(row), 80)]); m != nil {
-			none.who = m[1]
+			none.who = strings.TrimSpace(m[1])
 			return none, true
 		}
 	case nameForm:
