@@ -19,6 +19,7 @@ import (
 // concurrent use.
 //
 // An Add whose context has a deadline leaves half of the time to the annotator, and stores the document without what is missing then.
+// One whose context ends meanwhile stores it, too, within five seconds, if there are notes on it by then.
 //
 // Notes that are stored are used again: for a passage whose text and headings stay, however the rest of its document changes.
 type Annotator interface {
