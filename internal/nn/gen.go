@@ -22,6 +22,13 @@ func op(name string, format string, args ...any) {
 	p("%s", strings.TrimRight("\t"+name+" "+fmt.Sprintf(format, args...), " "))
 }
 
+// text begins a function, whose name ends with the set of instructions that it is for.
+func text(set, name, args string, size int) {
+	p("")
+	p("// func %s%s(%s)", name, set, args)
+	p("TEXT ·%s%s(SB), NOSPLIT, $0-%d", name, set, size)
+}
+
 func main() {
 	dir := "."
 	if len(os.Args) > 1 {

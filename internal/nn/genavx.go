@@ -39,15 +39,9 @@ func amd64() {
 // v names a vector register.
 func (s set) v(i int) string { return fmt.Sprintf("%s%d", s.reg, i) }
 
-func (s set) text(name, args string, size int) {
-	p("")
-	p("// func %s%s(%s)", name, s.name, args)
-	p("TEXT ·%s%s(SB), NOSPLIT, $0-%d", name, s.name, size)
-}
-
 // beginTile begins a tile: its arguments go into registers, lengths of rows as bytes, and three rows of a into R14.
 func (s set) beginTile() {
-	s.text("tile", "rows, k int, a []float32, lda int, b []float32, ldb int, bias, c []float32, ldc int", 136)
+	text(s.name, "tile", "rows, k int, a []float32, lda int, b []float32, ldb int, bias, c []float32, ldc int", 136)
 	op("MOVQ", "rows+0(FP), AX")
 	op("MOVQ", "k+8(FP), CX")
 	op("MOVQ", "a_base+16(FP), R8")
@@ -216,7 +210,7 @@ func (s set) exp(x, n, y int) {
 
 // gelu: max(x, 0) − |x|/2·(1 − erf(|x|/√2)).
 func (s set) gelu() {
-	s.text("gelu", "x []float32", 24)
+	text(s.name, "gelu", "x []float32", 24)
 	op("MOVQ", "x_base+0(FP), DI")
 	op("MOVQ", "x_len+8(FP), CX")
 	op("VMOVUPS", "one<>(SB), %s", s.v(15))
@@ -272,7 +266,7 @@ func (s set) fold(name string, v, t int) {
 }
 
 func (s set) softmax() {
-	s.text("softmax", "x []float32", 24)
+	text(s.name, "softmax", "x []float32", 24)
 	op("MOVQ", "x_base+0(FP), DI")
 	op("MOVQ", "x_len+8(FP), CX")
 	op("SHLQ", "$2, CX")
@@ -326,7 +320,7 @@ func (s set) softmax() {
 }
 
 func (s set) norm() {
-	s.text("norm", "x, add, weight, bias []float32, epsilon float32", 100)
+	text(s.name, "norm", "x, add, weight, bias []float32, epsilon float32", 100)
 	op("MOVQ", "x_base+0(FP), DI")
 	op("MOVQ", "x_len+8(FP), CX")
 	op("MOVQ", "add_base+24(FP), SI")

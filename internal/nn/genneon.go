@@ -7,7 +7,7 @@ import (
 	"log"
 )
 
-// Operations on four floats each, as the Arm Architecture Reference Manual encodes them: operands from bit 16, 5 and 0 on.
+// Operations on four floats each, which Go's assembler has no names for, as the Arm Architecture Reference Manual encodes them: operands from bit 16, 5 and 0 on.
 const (
 	fadd   = 0x4e20d400
 	fsub   = 0x4ea0d400
@@ -58,9 +58,6 @@ func load(name string, to int) {
 	log.Fatalf("no constant %s", name)
 }
 
-// neon is what every arm64 processor has. Go's assembler has no names for most of its operations on floats: they are written as words.
-type neon struct{}
-
 // arm64 writes the kernels for arm64.
 func arm64() {
 	p("")
@@ -70,26 +67,17 @@ func arm64() {
 		}
 	}
 	p("GLOBL constants<>(SB), RODATA|NOPTR, $%d", 16*len(constants))
-	var s neon
-	s.tile()
-	s.gelu()
-	s.softmax()
-	s.norm()
+	tileNEON()
+	geluNEON()
+	softmaxNEON()
+	normNEON()
 }
 
-func (s neon) text(name, args string, size int) {
-	p("")
-	p("// func %sNEON(%s)", name, args)
-	p("TEXT ·%sNEON(SB), NOSPLIT, $0-%d", name, size)
-}
-
-// mostNEON is how many rows a tile has; its columns are two vectors.
-const mostNEON = 8
-
-// tile keeps two vectors for each row in registers, and adds to them, row by row of b, two vectors of b times an element of a: four
+// tileNEON keeps two vectors for each row in registers, and adds to them, row by row of b, two vectors of b times an element of a: four
 // elements of each row of a are loaded at a time.
-func (s neon) tile() {
-	s.text("tile", "rows, k int, a []float32, lda int, b []float32, ldb int, bias, c []float32, ldc int", 136)
+func tileNEON() {
+	const most = 8 // rows; its columns are two vectors
+	text("NEON", "tile", "rows, k int, a []float32, lda int, b []float32, ldb int, bias, c []float32, ldc int", 136)
 	op("MOVD", "rows+0(FP), R0")
 	op("MOVD", "k+8(FP), R1")
 	op("MOVD", "a_base+16(FP), R4")
@@ -103,12 +91,12 @@ func (s neon) tile() {
 	op("MOVD", "ldc+128(FP), R15")
 	op("LSL", "$2, R15, R15")
 	op("VLD1", "(R3), [V0.S4, V1.S4]")
-	for row := 1; row < mostNEON; row++ {
+	for row := 1; row < most; row++ {
 		op("CMP", "$%d, R0", row)
 		op("BEQ", "rows%d", row)
 	}
 	base := func(row int) string { return fmt.Sprintf("R%d", 4+row) }
-	for rows := mostNEON; rows > 0; rows-- {
+	for rows := most; rows > 0; rows-- {
 		step := func(lane, b int) {
 			op("VLD1.P", "(R12)(R13), [V%d.S4, V%d.S4]", b, b+1)
 			for row := range rows {
@@ -159,8 +147,8 @@ func (s neon) tile() {
 	}
 }
 
-// exp replaces register x by e^x; it uses n, y and c. Arguments are at most 0. V30 is one.
-func (s neon) exp(x, n, y, c int) {
+// expNEON replaces register x by e^x; it uses n, y and c. Arguments are at most 0. V30 is one.
+func expNEON(x, n, y, c int) {
 	load("least", c)
 	three(fmax, x, c, x)
 	load("log2e", c)
@@ -187,8 +175,8 @@ func (s neon) exp(x, n, y, c int) {
 	three(fmul, n, c, x)
 }
 
-// begin loads a slice of floats into R0, the number of its bytes into R1, and the address of the constants into R3.
-func (s neon) begin() {
+// beginNEON loads a slice of floats into R0, the number of its bytes into R1, and the address of the constants into R3.
+func beginNEON() {
 	op("MOVD", "x_base+0(FP), R0")
 	op("MOVD", "x_len+8(FP), R1")
 	op("LSL", "$2, R1, R1")
@@ -196,10 +184,10 @@ func (s neon) begin() {
 	load("one", 30)
 }
 
-// gelu: max(x, 0) − |x|/2·(1 − erf(|x|/√2)).
-func (s neon) gelu() {
-	s.text("gelu", "x []float32", 24)
-	s.begin()
+// geluNEON: max(x, 0) − |x|/2·(1 − erf(|x|/√2)).
+func geluNEON() {
+	text("NEON", "gelu", "x []float32", 24)
+	beginNEON()
 	op("VEOR", "V31.B16, V31.B16, V31.B16")
 	p("")
 	p("loop:")
@@ -224,7 +212,7 @@ func (s neon) gelu() {
 		three(fmul, a, t, a)
 		three(fmul, z, z, b)
 		two(fneg, b, b)
-		s.exp(b, 18+i, 20+i, 22+i)
+		expNEON(b, 18+i, 20+i, 22+i)
 		three(fmax, x, 31, x)
 		three(fmls, a, b, x)
 	}
@@ -234,15 +222,15 @@ func (s neon) gelu() {
 	op("RET", "")
 }
 
-// fold adds the lanes of register v up; the sum is in all of them.
-func (s neon) fold(v int) {
+// foldNEON adds the lanes of register v up; the sum is in all of them.
+func foldNEON(v int) {
 	three(faddp, v, v, v)
 	three(faddp, v, v, v)
 }
 
-func (s neon) softmax() {
-	s.text("softmax", "x []float32", 24)
-	s.begin()
+func softmaxNEON() {
+	text("NEON", "softmax", "x []float32", 24)
+	beginNEON()
 	op("ADD", "R0, R1, R2") // the end
 	op("MOVD", "R0, R4")
 	op("VLD1", "(R0), [V0.S4, V1.S4]")
@@ -264,14 +252,14 @@ func (s neon) softmax() {
 	op("VLD1", "(R4), [V2.S4, V3.S4]")
 	for i := range 2 {
 		three(fsub, 2+i, 0, 2+i)
-		s.exp(2+i, 4+i, 6+i, 16+i)
+		expNEON(2+i, 4+i, 6+i, 16+i)
 		three(fadd, 24+i, 2+i, 24+i)
 	}
 	op("VST1.P", "[V2.S4, V3.S4], 32(R4)")
 	op("CMP", "R2, R4")
 	op("BLO", "each")
 	three(fadd, 24, 25, 24)
-	s.fold(24)
+	foldNEON(24)
 	three(fdiv, 30, 24, 24)
 	p("")
 	p("scale:")
@@ -285,9 +273,9 @@ func (s neon) softmax() {
 	op("RET", "")
 }
 
-func (s neon) norm() {
-	s.text("norm", "x, add, weight, bias []float32, epsilon float32", 100)
-	s.begin()
+func normNEON() {
+	text("NEON", "norm", "x, add, weight, bias []float32, epsilon float32", 100)
+	beginNEON()
 	op("ADD", "R0, R1, R2") // the end
 	op("MOVD", "add_base+24(FP), R5")
 	op("MOVD", "weight_base+48(FP), R6")
@@ -316,7 +304,7 @@ func (s neon) norm() {
 	op("BLO", "sum")
 	p("")
 	p("mean:")
-	s.fold(0)
+	foldNEON(0)
 	op("VDUP", "V20.S[0], V20.S4")
 	three(fdiv, 0, 20, 0)
 	op("VEOR", "V1.B16, V1.B16, V1.B16")
@@ -328,7 +316,7 @@ func (s neon) norm() {
 	three(fmla, 3, 3, 1)
 	op("CMP", "R2, R4")
 	op("BLO", "squares")
-	s.fold(1)
+	foldNEON(1)
 	op("FDIVS", "F20, F1, F1")
 	op("FADDS", "F21, F1, F1")
 	op("FSQRTS", "F1, F1")
