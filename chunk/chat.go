@@ -100,13 +100,9 @@ func (r *turnReader) next(row string) (turn, bool) {
 			return none, false
 		}
 		t := turn{minutes: minutesOf(m[1:])}
-		switch rest := m[4]; {
-		case angled.MatchString(rest):
-			t.who = strings.TrimSpace(angled.FindStringSubmatch(rest)[1])
-		case acts.MatchString(rest):
-			t.who = strings.TrimSpace(acts.FindStringSubmatch(rest)[1])
-		default:
-			t.who = speaker(rest)
+		var ok bool
+		if t.who, ok = nick(m[4]); !ok {
+			t.who = speaker(m[4])
 		}
 		return t, true
 	case aboveForm:
@@ -121,14 +117,9 @@ func (r *turnReader) next(row string) (turn, bool) {
 			return turn{who, minutesOf(m[2:])}, true
 		}
 	case angleForm:
-		if m := angled.FindStringSubmatch(row[:min(len(row), 80)]); m != nil {
-			none.who = strings.TrimSpace(m[1])
-			return none, true
-		}
-		if m := acts.FindStringSubmatch(row[:min(len(row), 80)]); m != nil {
-			none.who = strings.TrimSpace(m[1])
-			return none, true
-		}
+		var ok bool
+		none.who, ok = nick(row[:min(len(row), 80)])
+		return none, ok
 	case nameForm:
 		none.who = speaker(row)
 		return none, none.who != ""
@@ -145,6 +136,18 @@ func (r *turnReader) next(row string) (turn, bool) {
 		return none, none.who != ""
 	}
 	return none, false
+}
+
+// nick returns who speaks or acts in a line of a channel, "<ana> hello" or "* ana waves", and whether it is one.
+func nick(row string) (who string, ok bool) {
+	m := angled.FindStringSubmatch(row)
+	if m == nil {
+		m = acts.FindStringSubmatch(row)
+	}
+	if m == nil {
+		return "", false
+	}
+	return strings.TrimSpace(m[1]), true
 }
 
 // speaker returns who a line says that speaks, or "".

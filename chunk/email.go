@@ -430,8 +430,10 @@ func named(s string) string {
 	}
 	s = strings.TrimSpace(s)
 	if i := strings.LastIndexByte(s, '"'); i > 0 && i == len(s)-1 {
-		if j := strings.LastIndexByte(s[:i], '"'); j >= 0 && strings.TrimSpace(s[j+1:i]) != "" {
-			return clip(strings.TrimSpace(s[j+1:i]), maxPersonBytes)
+		if j := strings.LastIndexByte(s[:i], '"'); j >= 0 {
+			if quoted := strings.TrimSpace(s[j+1 : i]); quoted != "" {
+				return clip(quoted, maxPersonBytes)
+			}
 		}
 	}
 	dated := opens(s + " ")

@@ -137,12 +137,14 @@ func Any(t testing.TB, e extract.Extractor, data []byte) {
 		}
 		last = p
 	}
-	if again, err := run(); errors.Is(err, extract.ErrTimeout) {
-		return // which is the machine's answer
-	} else if err != nil {
+	switch again, err := run(); {
+	case errors.Is(err, extract.ErrTimeout): // which is the machine's answer
+	case err != nil:
 		t.Errorf("another error the second time: %v", err)
-	} else if diff := cmp.Diff(text, again); diff != "" {
-		t.Errorf("another text the second time (-first +second):\n%s", diff)
+	default:
+		if diff := cmp.Diff(text, again); diff != "" {
+			t.Errorf("another text the second time (-first +second):\n%s", diff)
+		}
 	}
 }
 
