@@ -21,10 +21,10 @@ shell: ## open a shell with llmemory on the PATH and a private PostgreSQL in LLM
 build: ## build bin/llmemory
 	CGO_ENABLED=0 $(GO) build -o bin/llmemory ./cmd/llmemory
 
-test: ## run all tests against a private PostgreSQL, and fuzz for a minute (PKG=…, TESTFLAGS=… leave fuzzing out)
+test: ## run all tests against a private PostgreSQL, those of assembly for arm64 too, and fuzz for a minute (PKG=…, TESTFLAGS=… leave these two out)
 	@scripts/test.sh $(TESTFLAGS) $(PKG)
 ifeq ($(PKG)$(TESTFLAGS),./...)
-	@scripts/foreign.sh
+	@scripts/arm64.sh
 	@scripts/fuzz.sh -j 2 3s ./chunk/... ./extract/...
 endif
 

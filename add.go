@@ -621,7 +621,7 @@ func (o *Owner) complete(ctx, settle context.Context, p *prepared, kept *atomic.
 	if err := o.annotate(ctx, p); err != nil {
 		return err
 	}
-	return m.analyse(p.outlive(ctx, settle), p, kept, m.each)
+	return m.analyse(p.storeContext(ctx, settle), p, kept, m.each)
 }
 
 // text is what is to be cut.

@@ -221,9 +221,9 @@ func (p *prepared) note(notes []chunk.Note, notary []byte, settled bool) {
 // annotatedDocuments is how many documents of a call are annotated at a time.
 const annotatedDocuments = 8
 
-// outlive returns the context in which a document is stored: settle, if notes were written on it and the caller has gone meanwhile, so
+// storeContext returns the context in which a document is stored: settle, if notes were written on it and the caller has gone meanwhile, so
 // that what was paid for is kept.
-func (p *prepared) outlive(ctx, settle context.Context) context.Context {
+func (p *prepared) storeContext(ctx, settle context.Context) context.Context {
 	if ctx.Err() != nil && p.result.Annotated > 0 {
 		return settle
 	}
@@ -278,7 +278,7 @@ func (o *Owner) addNoted(ctx context.Context, batch []*prepared, results []Added
 			results[done.at] = Added{DocumentID: batch[done.at].record.ID, Status: Failed, Err: done.err}
 			continue
 		}
-		o.addPrepared(batch[done.at].outlive(ctx, settle), batch[done.at:done.at+1], results[done.at:done.at+1])
+		o.addPrepared(batch[done.at].storeContext(ctx, settle), batch[done.at:done.at+1], results[done.at:done.at+1])
 	}
 	wg.Wait()
 }

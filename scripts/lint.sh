@@ -12,7 +12,7 @@ if [ -n "$unformatted" ]; then
 	status=1
 fi
 go vet ./... || status=1
-GOARCH=arm64 go vet ./internal/nn ./internal/vec || status=1 # whose assembly is another
+GOARCH=arm64 go vet ./internal/nn ./internal/vec || status=1 # what is in assembly
 for peer in langchain chromem; do # modules of their own
 	go vet -C "internal/bench/$peer" . || status=1
 done
