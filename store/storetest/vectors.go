@@ -232,13 +232,13 @@ func (s *suite) testSwitch(t *testing.T) {
 	}
 	addMany(t, o, docs)
 	old := must(m.Generations(t.Context()))(t)[0]
-	var next atomic.Int64     // the new generation, once there is one
-	var phase atomic.Int64    // 0 before the switch, 1 during, 2 after
-	var searches atomic.Int64 // done
+	var next atomic.Int64        // the new generation, once there is one
+	var phase atomic.Int64       // 0 before the switch, 1 during, 2 after
+	var searches [2]atomic.Int64 // done by each searcher
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var searchers sync.WaitGroup
-	for range 2 {
+	for i := range searches {
 		asker := open().Owner("o")
 		searchers.Go(func() {
 			for ctx.Err() == nil {
@@ -248,7 +248,7 @@ func (s *suite) testSwitch(t *testing.T) {
 					t.Errorf("search: %v", err)
 					return
 				}
-				searches.Add(1)
+				searches[i].Add(1)
 				e, after := a, phase.Load()
 				if r.Explanation.Generation == next.Load() {
 					e = b
@@ -290,9 +290,11 @@ func (s *suite) testSwitch(t *testing.T) {
 			t.Fatalf("activating a generation that is half full: %v", err)
 		}
 	}
-	wait := func() { // until each searcher has been round
-		for n := searches.Load(); searches.Load() < n+6 && !t.Failed(); {
-			time.Sleep(time.Millisecond)
+	wait := func() { // until each searcher has been round: one that is late must not take the next phase for the one before
+		for i := range searches {
+			for n := searches[i].Load(); searches[i].Load() < n+3 && !t.Failed(); {
+				time.Sleep(time.Millisecond)
+			}
 		}
 	}
 	for i, id := range []int64{g.ID, old.ID, g.ID} { // there, back, and there again
