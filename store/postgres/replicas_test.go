@@ -259,6 +259,8 @@ func testReplicaLags(t *testing.T, c *cluster) {
 	// A replica that was behind when the store was opened is not trusted just because nothing is known of the past.
 	must(t, c.replicas[0].PauseReplay(ctx))
 	addLine(t, o, "late", "alpha late")
+	// The server acknowledges commits before it has flushed them, and what is not flushed no replica can have.
+	run(t, observer(t, c.primary.URL()), `SET synchronous_commit = local; SELECT pg_logical_emit_message(true, 'late', '')`)
 	late, _ := c.open(time.Hour, c.urls(1))
 	if r := late.Replicas()[0]; r.Used {
 		t.Errorf("a replica that lacks what was there when the store was opened is used: %+v", r)
