@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"iter"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -669,6 +670,9 @@ func (m *Memory) analyse(ctx context.Context, p *prepared, kept *atomic.Int64, e
 			if l.record.Context != "" {
 				of = append(of, l.record.Context)
 			}
+			if l.record.Parts > 1 {
+				of = append(of, "parts", strconv.Itoa(l.record.Parts))
+			}
 			l.record.InputHash = digest(of...)
 		}
 	})
@@ -711,6 +715,9 @@ func (p *prepared) place(pieces []chunk.Piece) error {
 		if piece.Overlap < 0 || piece.Overlap > piece.Start || !border(text, piece.Start-piece.Overlap) {
 			return fmt.Errorf("chunker: piece %d overlaps %d bytes before byte %d", i, piece.Overlap, piece.Start)
 		}
+		if piece.Parts < 0 || piece.Parts > chunk.MaxParts {
+			return fmt.Errorf("chunker: piece %d is to be embedded in %d parts", i, piece.Parts)
+		}
 		lead := text[end:piece.Start]
 		if strings.TrimSpace(lead) != "" {
 			return fmt.Errorf("chunker: text is lost between bytes %d and %d", end, piece.Start)
@@ -725,7 +732,7 @@ func (p *prepared) place(pieces []chunk.Piece) error {
 				Tokens: piece.Tokens, Text: text[piece.Start:piece.End],
 				Context: joinContext(piece.Context, strings.TrimSpace(text[piece.Start-piece.Overlap:piece.Start])), Summary: piece.Summary,
 			},
-			Lead: lead,
+			Lead: lead, Parts: max(1, piece.Parts),
 		}})
 		p.record.Tokens += piece.Tokens
 	}

@@ -35,21 +35,13 @@ const (
 	settleTime = 5 * time.Second
 )
 
-// text returns what a leaf is embedded from: the name of its document, its heading path, its context, its text. It holds nothing that
-// moves with the text, so that a passage keeps its vector wherever it goes.
-func (j *JobInput) text() string {
-	text := j.Text
-	for _, before := range []string{j.Context, j.Heading, j.Name} {
-		if before != "" {
-			text = before + "\n" + text
-		}
+// inputHash is the key by which an owner's vectors are used again: the hash of what a leaf is embedded from.
+func inputHash(texts []string) []byte {
+	sum := sha256.Sum256([]byte(texts[0]))
+	for _, text := range texts[1:] {
+		part := sha256.Sum256([]byte(text))
+		sum = sha256.Sum256(append(sum[:], part[:]...))
 	}
-	return text
-}
-
-// inputHash is the key by which an owner's vectors are used again.
-func inputHash(input string) []byte {
-	sum := sha256.Sum256([]byte(input))
 	return sum[:]
 }
 
@@ -87,25 +79,25 @@ type failure struct {
 	err error
 }
 
-// input is a text to embed, with the jobs of one owner that wait for it.
+// input is what a leaf is embedded from, with the jobs of one owner that wait for it.
 type input struct {
 	OwnedInput
-	text string
-	jobs []int
+	texts []string
+	jobs  []int
 }
 
 func (m *Memory) newWork(g *Generation, e embedding.Embedder, token string, jobs []Job) *work {
 	w := &work{m: m, generation: g, embedder: e, token: token, jobs: jobs, settled: make([]bool, len(jobs))}
 	at := map[[2]string]int{}
 	for i, j := range jobs {
-		text := j.text()
-		hash := inputHash(text)
+		texts := j.Texts()
+		hash := inputHash(texts)
 		key := [2]string{j.Owner, string(hash)}
 		n, ok := at[key]
 		if !ok {
 			n = len(w.inputs)
 			at[key] = n
-			w.inputs = append(w.inputs, input{OwnedInput: OwnedInput{Owner: j.Owner, Hash: hash}, text: text})
+			w.inputs = append(w.inputs, input{OwnedInput: OwnedInput{Owner: j.Owner, Hash: hash}, texts: texts})
 		}
 		w.inputs[n].jobs = append(w.inputs[n].jobs, i)
 	}
@@ -171,28 +163,32 @@ func outlasting(ctx context.Context, d time.Duration) (context.Context, context.
 
 // embed asks the embedder for inputs and stores what it answers. It returns the store's error.
 func (w *work) embed(ctx, settle context.Context, inputs []input) error {
-	texts := make([]string, len(inputs))
-	for i, in := range inputs {
-		texts[i] = in.text
+	var asked answers
+	for _, in := range inputs {
+		asked.ask(in.texts)
 	}
 	var down []input // got no answer
 	var cause error
-	for first, results := range embedding.Each(ctx, w.embedder, embedding.Passage, texts) {
+	for first, results := range embedding.Each(ctx, w.embedder, embedding.Passage, asked.texts) {
 		var items []CompleteItem
 		var jobs []int
 		for i, r := range results {
-			in := inputs[first+i]
-			switch {
-			case r.Err == nil:
+			n, whole := asked.answer(first+i, r)
+			if !whole {
+				continue
+			}
+			in := inputs[n]
+			switch vector, err := asked.of(n); {
+			case err == nil:
 				for _, j := range in.jobs {
-					items = append(items, CompleteItem{Owner: in.Owner, Ordinal: w.jobs[j].Ordinal, Hash: in.Hash, Vector: r.Vector})
+					items = append(items, CompleteItem{Owner: in.Owner, Ordinal: w.jobs[j].Ordinal, Hash: in.Hash, Vector: vector})
 					jobs = append(jobs, j)
 				}
 			case ctx.Err() != nil: // by the caller, or because the lease is lost: nobody's fault
-			case embedding.InputFault(r.Err):
-				w.blame(in, r.Err)
+			case embedding.InputFault(err):
+				w.blame(in, err)
 			default:
-				down, cause = append(down, in), r.Err
+				down, cause = append(down, in), err
 			}
 		}
 		if err := w.complete(settle, items, jobs); err != nil {
@@ -218,6 +214,53 @@ func (w *work) embed(ctx, settle context.Context, inputs []input) error {
 		return nil
 	}
 	return w.embed(ctx, settle, down[half:])
+}
+
+// answers puts together what an embedder answers for the parts of leaves.
+type answers struct {
+	texts   []string
+	leaves  []int // by text: the leaf it is a part of
+	results []embedding.Result
+	first   []int // by leaf: its first text
+	missing []int // by leaf: parts without an answer
+}
+
+// ask adds a leaf.
+func (a *answers) ask(parts []string) {
+	a.first, a.missing = append(a.first, len(a.texts)), append(a.missing, len(parts))
+	for range parts {
+		a.leaves = append(a.leaves, len(a.first)-1)
+	}
+	a.texts, a.results = append(a.texts, parts...), append(a.results, make([]embedding.Result, len(parts))...)
+}
+
+// answer notes the answer for a text, and tells of which leaf it is and whether that has all of its answers now.
+func (a *answers) answer(text int, r embedding.Result) (leaf int, whole bool) {
+	leaf = a.leaves[text]
+	a.results[text] = r
+	a.missing[leaf]--
+	return leaf, a.missing[leaf] == 0
+}
+
+// of returns a leaf's vector, see [JoinParts]. If there is none for some of them it returns why, by preference
+// because of the text.
+func (a *answers) of(leaf int) (vector []float32, err error) {
+	to := len(a.texts)
+	if leaf+1 < len(a.first) {
+		to = a.first[leaf+1]
+	}
+	results := a.results[a.first[leaf]:to]
+	parts := make([][]float32, len(results))
+	for i, r := range results {
+		if parts[i] = r.Vector; r.Err != nil && (err == nil || embedding.InputFault(r.Err)) {
+			err = r.Err
+		}
+	}
+	clear(results) // a long document's vectors are not held until its last one comes
+	if err != nil {
+		return nil, err
+	}
+	return JoinParts(parts), nil
 }
 
 // broke tells whether an embedder that failed is there as soon as it is asked for something else, so that it may well be a text

@@ -111,22 +111,27 @@ func (m *Memory) Estimate(ctx context.Context, e embedding.Embedder) (*Estimate,
 		return out, nil
 	}
 	var tokens int64
+	var texts []string
+	timed := 0 // leaves
 	for _, in := range sample {
-		tokens += int64(embedding.CountTokens(e, embedding.Passage, in.text()))
+		parts := in.Texts()
+		for _, text := range parts {
+			tokens += int64(embedding.CountTokens(e, embedding.Passage, text))
+		}
+		if timed < timedInputs {
+			texts = append(texts, parts...)
+			timed++
+		}
 	}
 	out.Tokens = tokens * out.Leaves / int64(out.Sampled)
 	out.Cost = float64(out.Tokens) * out.Model.PricePerMillionTokens / 1e6
-	texts := make([]string, min(timedInputs, len(sample)))
-	for i := range texts {
-		texts[i] = sample[i].text()
-	}
 	started := time.Now()
 	for _, r := range embedding.EmbedEach(ctx, e, embedding.Passage, texts) {
 		if r.Err != nil && !embedding.InputFault(r.Err) {
 			return nil, providerError(r.Err)
 		}
 	}
-	out.Took = time.Duration(float64(time.Since(started)) * float64(out.Leaves) / float64(len(texts)))
+	out.Took = time.Duration(float64(time.Since(started)) * float64(out.Leaves) / float64(timed))
 	return out, nil
 }
 

@@ -51,8 +51,10 @@ func (o *Owner) previewOne(ctx context.Context, p *prepared) Added {
 			out.ChunksReused++
 		}
 		if e := o.memory.config.Embedder; e != nil && !p.record.NoVectors && (!same || bare) {
-			input := JobInput{Name: p.record.header(), Heading: c.Heading, Context: c.Context, Text: c.Text}
-			out.Tokens += embedding.CountTokens(e, embedding.Passage, input.text())
+			input := JobInput{Name: p.record.header(), Heading: c.Heading, Context: c.Context, Text: c.Text, Parts: c.Parts}
+			for _, text := range input.Texts() {
+				out.Tokens += embedding.CountTokens(e, embedding.Passage, text)
+			}
 		}
 	}
 	if out.Tokens > 0 {

@@ -27,8 +27,8 @@ type Snapshot struct {
 	Document DocumentRecord
 	Leaves   []ChunkRecord // in order
 	Parents  []ChunkRecord // in order, without text
-	// Vectors are the leaves' vectors by generation: each list is parallel to Leaves, nil for a leaf without a vector. A generation
-	// that has none of them may be absent.
+	// Vectors are the leaves' vectors by generation: each list is parallel to Leaves, nil for a leaf without a vector. That of a leaf
+	// with several parts has those of all of them, one after the other. A generation that has none of them may be absent.
 	Vectors map[int64][][]float32
 }
 
@@ -171,7 +171,9 @@ type restored struct {
 	owner    string
 	at       int // index of its result
 	snapshot *Snapshot
-	stored   *Snapshot // in its place when it was last looked at, nil for none
+	// dimensions are those of the generations that the snapshot has vectors of.
+	dimensions map[int64]int
+	stored     *Snapshot // in its place when it was last looked at, nil for none
 }
 
 // unpack checks a snapshot with the ids of an owner as Add checks a document, and makes it ready to be stored for another, or the
@@ -224,7 +226,7 @@ func (m *Memory) unpack(owner, from string, s *Snapshot, generations []Generatio
 	if err != nil {
 		return nil, invalidf("metadata", "%v", err)
 	}
-	r := &restored{owner: owner, snapshot: s, prepared: prepared{identity: Identity{OriginID: d.OriginID, Key: d.Key}, embed: EmbedLater}}
+	r := &restored{owner: owner, snapshot: s, dimensions: map[int64]int{}, prepared: prepared{identity: Identity{OriginID: d.OriginID, Key: d.Key}, embed: EmbedLater}}
 	r.record = DocumentRecord{
 		StoredDocument: StoredDocument{
 			OriginID: d.OriginID, Key: d.Key, Name: d.Name, Type: kind, Metadata: plain, Language: d.Language,
@@ -288,7 +290,7 @@ func (r *restored) unpackChunks(most int) error {
 		case c.Tokens < 0 || c.Tokens > math.MaxInt32:
 			return invalidf("chunks", "%s %d has %d tokens", what, i, c.Tokens)
 		}
-		p := chunk.Piece{Start: c.Start, End: c.End, Level: c.Level, Parent: parent, Tokens: c.Tokens,
+		p := chunk.Piece{Start: c.Start, End: c.End, Level: c.Level, Parent: parent, Tokens: c.Tokens, Parts: c.Parts,
 			Context: c.Context, Summary: c.Summary}
 		if c.Heading != "" {
 			p.Heading = []string{c.Heading}
@@ -350,6 +352,7 @@ func (r *restored) checkVectors(generations []Generation) error {
 		if at < 0 {
 			return fmt.Errorf("generation %d: %w", id, ErrNotFound)
 		}
+		r.dimensions[id] = generations[at].Model.Dimensions
 		if len(vectors) != len(r.leaves) {
 			return invalidf("vectors", "of generation %d must be one for each of %d leaves, nil or not, are %d", id, len(r.leaves), len(vectors))
 		}
@@ -357,7 +360,7 @@ func (r *restored) checkVectors(generations []Generation) error {
 			if v == nil {
 				continue
 			}
-			if err := embedding.Check([][]float32{v}, 1, generations[at].Model.Dimensions); err != nil {
+			if err := checkVector(v, generations[at].Model.Dimensions); err != nil {
 				return invalidf("vectors", "leaf %d, generation %d: %v", i, id, err)
 			}
 		}
@@ -474,7 +477,7 @@ func (r *restored) same() bool {
 }
 
 func sameChunk(a, b *ChunkRecord) bool {
-	return a.ID == b.ID && a.Level == b.Level && (a.Level > 0 || a.Text == b.Text) && samePlace(*a, *b)
+	return a.ID == b.ID && a.Level == b.Level && (a.Level > 0 || a.Text == b.Text && a.Parts == b.Parts) && samePlace(*a, *b)
 }
 
 // embedded tells whether a stored leaf has the vectors that a leaf to be restored brings along.
@@ -487,20 +490,41 @@ func (r *restored) embedded(stored, leaf int) bool {
 		if v == nil {
 			continue
 		}
-		if have := r.stored.Vectors[g]; have == nil || !sameVector(have[stored], v) {
+		if have := r.stored.Vectors[g]; have == nil || !sameVector(have[stored], v, r.dimensions[g]) {
 			return false
 		}
 	}
 	return true
 }
 
+// checkVector checks the vector of a leaf, which may be of several parts.
+func checkVector(v []float32, dimensions int) error {
+	n, err := LeafVectors(v, dimensions)
+	if err != nil {
+		return err
+	}
+	return embedding.Check(slices.Collect(slices.Chunk(v, dimensions)), n, dimensions)
+}
+
+// settled is [vec.Settled] for each part of a leaf's vector.
+func settled(v []float32, dimensions int) []float32 {
+	if len(v) == dimensions {
+		return vec.Settled(v)
+	}
+	var out []float32
+	for part := range slices.Chunk(v, dimensions) {
+		out = append(out, vec.Settled(part)...)
+	}
+	return out
+}
+
 // sameVector tells whether a stored vector is this one, or what is left of it in half precision, as some stores keep long ones.
-func sameVector(stored, v []float32) bool {
+func sameVector(stored, v []float32, dimensions int) bool {
 	const half = 1.0 / (1 << 10)
 	if len(stored) != len(v) {
 		return false
 	}
-	for i, x := range vec.Settled(v) {
+	for i, x := range settled(v, dimensions) {
 		if d := math.Abs(float64(x) - float64(stored[i])); d > half*math.Abs(float64(x))+1.0/(1<<24) {
 			return false
 		}
@@ -578,7 +602,7 @@ func (w *writer) restore(n int, r *restored, old *EditDocument) Added {
 	for _, l := range w.embeds[first:] {
 		for _, g := range w.edit.Generations() {
 			if vectors := r.snapshot.Vectors[g.ID]; vectors != nil && vectors[l.position] != nil {
-				w.bring(g.ID, l, vectors[l.position])
+				w.bring(&g, l, vectors[l.position])
 			}
 		}
 	}

@@ -280,6 +280,7 @@ type ChunkRecord struct {
 	Lead      string
 	Ordinal   uint64 // leaves only
 	Length    int    // indexed terms; leaves only
+	Parts     int    // in how many parts it is embedded, 1 for as a whole; leaves only
 	InputHash []byte // of the chunk's text with its context, as it is searched and embedded; leaves only
 }
 

@@ -4,7 +4,9 @@ import (
 	"context"
 	"time"
 
+	"github.com/llmemory/llmemory/chunk"
 	"github.com/llmemory/llmemory/embedding"
+	"github.com/llmemory/llmemory/internal/vec"
 )
 
 // Vectors is the part of a [Store] that keeps embeddings: generations, the queue of passages that wait for a vector, and the
@@ -13,6 +15,10 @@ import (
 // A vector belongs to a leaf's ordinal, and what an ordinal is embedded from never changes: a leaf whose text, heading or
 // document name changes gets a new ordinal. So a vector is never stale; it can only come too late, for an ordinal that no longer
 // exists, and is then dropped.
+//
+// A leaf that is embedded in parts has several, see [JoinParts]. They come, go, and are counted as one: wherever the vector of a leaf is
+// spoken of, it is up to [MaxLeafVectors] vectors of the generation's dimensions, one after the other. A leaf is as near to a question
+// as the nearest of them.
 //
 // A generation is one for all owners, as is the work of embedding: the methods whose parameters name no owner cross owners by
 // nature. Every row they touch still carries its owner, and a [Job] is completed under the owner it was claimed with.
@@ -132,7 +138,7 @@ type ProgressParams struct {
 type ProgressRecord struct {
 	Leaves  int64 // leaves of all owners that are to be embedded
 	Tokens  int64 // their tokens, as the chunker counts
-	Vectors int64
+	Vectors int64 // leaves that have theirs
 	Waiting int64 // queued
 	Dead    int64 // given up
 	Bytes   int64 // size of vectors and indexes
@@ -177,6 +183,21 @@ type JobInput struct {
 	Heading string
 	Context string
 	Text    string
+	Parts   int // in how many parts it is embedded, see [chunk.Piece]
+}
+
+// Texts returns what a leaf is embedded from: the name of its document, its heading path, its context, its text, or each part of it. It
+// holds nothing that moves with the text, so that a passage keeps its vectors wherever it goes.
+func (j *JobInput) Texts() []string {
+	out := chunk.Parts(j.Text, j.Parts)
+	for i := range out {
+		for _, before := range []string{j.Context, j.Heading, j.Name} {
+			if before != "" {
+				out[i] = before + "\n" + out[i]
+			}
+		}
+	}
+	return out
 }
 
 // Job is a leaf that waits for its vector.
@@ -225,6 +246,40 @@ type LeafVector struct {
 	Ordinal    uint64
 	Hash       []byte // of its input
 	Vector     []float32
+}
+
+// MaxLeafVectors is how many vectors a leaf has at the most: one for each part, and their sum.
+const MaxLeafVectors = chunk.MaxParts + 1
+
+// LeafVectors returns how many vectors that of a leaf is made of, in a generation of so many dimensions. ErrInvalid if it is of none, of
+// too many, or ends within one.
+func LeafVectors(v []float32, dimensions int) (int, error) {
+	n := len(v) / dimensions
+	if n < 1 || n > MaxLeafVectors || len(v)%dimensions > 0 {
+		return 0, invalidf("vector", "must have %d dimensions, or as many for each of up to %d vectors, has %d", dimensions, MaxLeafVectors, len(v))
+	}
+	return n, nil
+}
+
+// JoinParts returns the vector of a leaf: those of its parts one after the other and, if they are several, their sum. The sum points to
+// what the parts have in common, and is nearer than each of them to a question about all of it.
+func JoinParts(parts [][]float32) []float32 {
+	if len(parts) == 1 {
+		return parts[0]
+	}
+	d := len(parts[0])
+	out := make([]float32, 0, (len(parts)+1)*d)
+	sum := make([]float32, d)
+	for _, part := range parts {
+		out = append(out, part...)
+		for i, x := range vec.Settled(part) {
+			sum[i] += x
+		}
+	}
+	if vec.MaxAbs(sum) == 0 { // which is near to nothing
+		return out
+	}
+	return append(out, sum...)
 }
 
 // CompleteParams are the parameters of [Vectors.Complete].

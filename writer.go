@@ -13,7 +13,6 @@ import (
 	"github.com/llmemory/llmemory/embedding"
 	"github.com/llmemory/llmemory/internal/analysis"
 	"github.com/llmemory/llmemory/internal/postings"
-	"github.com/llmemory/llmemory/internal/vec"
 )
 
 // writer collects what an [Edit] is to change: documents and chunks as they come, the text index at commit.
@@ -142,7 +141,7 @@ func (w *writer) add(n int, p *prepared, old *EditDocument) (Added, error) {
 	first := len(w.embeds)
 	result.ChunksReused = w.replace(n, p, old, func(ChunkRecord, int) bool { return true })
 	if p.vectors != nil {
-		generation := activeOf(w.edit.Generations()).ID
+		generation := activeOf(w.edit.Generations())
 		for _, l := range w.embeds[first:] {
 			w.bring(generation, l, p.vectors[l.position])
 		}
@@ -166,8 +165,10 @@ func (w *writer) checkGiven(p *prepared) error {
 }
 
 // bring plans that a leaf is stored with a vector it has already.
-func (w *writer) bring(generation int64, l embedLeaf, v []float32) {
-	w.changes.Vectors = append(w.changes.Vectors, LeafVector{Generation: generation, Ordinal: l.job.Ordinal, Hash: l.hash, Vector: vec.Settled(v)})
+func (w *writer) bring(g *Generation, l embedLeaf, v []float32) {
+	w.changes.Vectors = append(w.changes.Vectors, LeafVector{
+		Generation: g.ID, Ordinal: l.job.Ordinal, Hash: l.hash, Vector: settled(v, g.Model.Dimensions),
+	})
 }
 
 // replace plans that the chunks of a document take the place of those of its present version, if there is one, and returns how many
@@ -247,9 +248,9 @@ func (w *writer) embed(n int, name string, c ChunkRecord) {
 	if len(w.edit.Generations()) == 0 {
 		return
 	}
-	input := JobInput{Owner: w.owner, Name: name, Heading: c.Heading, Context: c.Context, Text: c.Text}
+	input := JobInput{Owner: w.owner, Name: name, Heading: c.Heading, Context: c.Context, Text: c.Text, Parts: c.Parts}
 	w.embeds = append(w.embeds, embedLeaf{
-		document: n, position: c.Position, job: Job{Ordinal: c.Ordinal, JobInput: input}, hash: inputHash(input.text()),
+		document: n, position: c.Position, job: Job{Ordinal: c.Ordinal, JobInput: input}, hash: inputHash(input.Texts()),
 	})
 }
 

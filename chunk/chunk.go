@@ -41,6 +41,9 @@ type Piece struct {
 	// Overlap is how many bytes before Start belong to the context of a leaf: text of the leaves before that is searched and
 	// embedded together with it, if whoever stores it does so, but is not part of it. Most strategies have none.
 	Overlap int
+	// Parts is in how many parts of about equal size a leaf is embedded, see [Parts]: each has a vector of its own, their sum is one
+	// more, and the leaf is as near to a question as the nearest of these. 0 and 1 mean one vector for the whole. At most [MaxParts].
+	Parts int
 	// Context, of a leaf, says in a line where the piece belongs in the text; it is searched and embedded with it. Summary is a short
 	// form of the piece. No chunker of this package makes either; see [Note] for those that take a while.
 	Context, Summary string

@@ -7,20 +7,22 @@
 //
 // # What a leaf is
 //
-// Leaves hold the whole text but white space, each passage once. A leaf has at most 220 tokens, as a larger one would be cut
-// off by the embedder, and comes as near as the structure allows to the size aimed at for its document type:
+// Leaves hold the whole text but white space, each passage once. A leaf has at most 280 tokens and comes as near as the structure
+// allows to the size aimed at for its document type:
 //
 //	type                                               leaf   parent
-//	text, markdown, html, pdf, docx, report, unknown    160      600
-//	business_report                                     160      600
-//	legal_document                                      150      600
-//	technical_doc                                       165      700
+//	text, markdown, html, pdf, docx, report, unknown    210      600
+//	business_report                                     210      600
+//	legal_document                                      200      600
+//	technical_doc                                       210      700
 //	code                                                200      700
 //	email                                               120      450
 //	presentation, chat                                  100      400
 //
 // A single block (paragraph, list item, table, function) is kept whole up to half over the size aimed at, within the limit.
 // What does not fit is cut at the next lower level: lines and sentences, clauses, words, and user-perceived characters last.
+//
+// Leaves of more than 130 tokens are embedded in parts, see [Piece.Parts] and [Parts].
 //
 // # Structure
 //

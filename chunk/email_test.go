@@ -1,12 +1,13 @@
 package chunk_test
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/llmemory/llmemory/chunk"
 	"github.com/llmemory/llmemory/internal/soak"
@@ -223,7 +224,7 @@ func TestMarkupChoosesStructure(t *testing.T) {
 	for _, in := range []chunk.Text{{Content: text, Type: "email", Markup: "email"}, {Content: text, Type: "email"}} {
 		for _, h := range []chunk.Hierarchical{{}, {Structure: chunk.Email}} {
 			got, err := h.Chunk(t.Context(), in)
-			if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			if diff := gocmp.Diff(want, got); err != nil || diff != "" {
 				t.Errorf("%+v: %v\n%s", in, err, diff)
 			}
 		}
@@ -244,9 +245,7 @@ func FuzzParts(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string, kind, limit uint8) {
 		h := chunk.Hierarchical{MaxLeafTokens: int(limit), Structure: []chunk.Structure{chunk.Email, chunk.Chat}[kind%2]}
-		if limit == 0 {
-			limit = chunk.DefaultMaxLeafTokens
-		}
+		most := cmp.Or(int(limit), chunk.DefaultMaxLeafTokens)
 		pieces, err := h.Chunk(t.Context(), chunk.Text{Content: text, Type: "chat"})
 		if !utf8.ValidString(text) {
 			return
@@ -254,7 +253,7 @@ func FuzzParts(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if found := faults(text, pieces, int(limit)); len(found) > 0 {
+		if found := faults(text, pieces, most); len(found) > 0 {
 			t.Error(strings.Join(found, "\n"))
 		}
 		for _, p := range pieces {

@@ -1,6 +1,7 @@
 package chunk_test
 
 import (
+	"cmp"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -32,9 +33,7 @@ func FuzzOffsets(f *testing.F) {
 	f.Add("# 0\nB071A02", uint8(1), uint8(8)) // a heading before a word that fills a leaf
 	f.Fuzz(func(t *testing.T, text string, label, limit uint8) {
 		h := chunk.Hierarchical{MaxLeafTokens: int(limit)}
-		if limit == 0 {
-			limit = chunk.DefaultMaxLeafTokens
-		}
+		most := cmp.Or(int(limit), chunk.DefaultMaxLeafTokens)
 		in := chunk.Text{Content: text, Type: documentTypes[int(label)%len(documentTypes)]}
 		pieces, err := h.Chunk(t.Context(), in)
 		if !utf8.ValidString(text) {
@@ -46,13 +45,13 @@ func FuzzOffsets(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if found := faults(text, pieces, int(limit)); len(found) > 0 {
+		if found := faults(text, pieces, most); len(found) > 0 {
 			t.Error(strings.Join(found, "\n"))
 		}
 		if pieces, err = chunk.ChunkWindows(t.Context(), h, in, 1+int(label)/len(documentTypes)); err != nil {
 			t.Fatal(err)
 		}
-		if found := faults(text, pieces, int(limit)); len(found) > 0 {
+		if found := faults(text, pieces, most); len(found) > 0 {
 			t.Error("in windows: " + strings.Join(found, "\n"))
 		}
 	})
@@ -86,9 +85,7 @@ func FuzzStructures(f *testing.F) {
 			return
 		}
 		h := chunk.Hierarchical{MaxLeafTokens: int(limit)}
-		if limit == 0 {
-			limit = chunk.DefaultMaxLeafTokens
-		}
+		most := cmp.Or(int(limit), chunk.DefaultMaxLeafTokens)
 		in := chunk.Text{Content: text, Type: "unknown", Markup: markups[int(markup)%len(markups)]}
 		if int(markup) >= len(markups) {
 			in.Type, in.Pages = "presentation", []int{0, int(page), 2 * int(page)}
@@ -97,7 +94,7 @@ func FuzzStructures(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if found := faults(text, pieces, int(limit)); len(found) > 0 {
+		if found := faults(text, pieces, most); len(found) > 0 {
 			t.Error(strings.Join(found, "\n"))
 		}
 	})

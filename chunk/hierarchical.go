@@ -15,10 +15,14 @@ import (
 )
 
 // version is part of the signature. It goes up with every change that may cut any text differently.
-const version = 6
+const version = 7
 
-// DefaultMaxLeafTokens leaves room in the 256 word pieces of all-MiniLM-L6-v2 for the document's name and headings.
-const DefaultMaxLeafTokens = 220
+// DefaultMaxLeafTokens is what a reader, or a model's prompt, takes in at a glance. It may be more than an embedding model reads, as a
+// leaf of that size is embedded in parts.
+const DefaultMaxLeafTokens = 280
+
+// DefaultPartTokens leaves room in the 256 word pieces of all-MiniLM-L6-v2 for the document's name, headings and a line of context.
+const DefaultPartTokens = 130
 
 // maxTokenBytes bounds a leaf in bytes as well: it is never longer than this times its token limit. Tokenizers have words
 // they cannot spell, however long, as one unknown token, and white space counts for nothing.
@@ -39,6 +43,10 @@ type Hierarchical struct {
 	// MaxLeafTokens is the limit no leaf exceeds, except by a single character that has more tokens. Defaults to
 	// [DefaultMaxLeafTokens].
 	MaxLeafTokens int
+	// PartTokens is how large the parts are in which leaves are embedded, at the most unless the leaf is larger than [MaxParts] of them,
+	// see [Piece.Parts]. A passage of several statements is near to no question about one of them if it has but one vector; a part is.
+	// Defaults to [DefaultPartTokens]; negative for one vector a leaf.
+	PartTokens int
 	// Sizes replaces the sizes of single document types. Those of "text" are also for labels that have none here or by
 	// default.
 	Sizes map[string]Size
@@ -113,17 +121,17 @@ func (h Hierarchical) structure(t Text) Structure {
 // sizes are the defaults by document type. Short turns and slides make small passages; code and reference documentation
 // are cut larger, as a function or a procedure that is cut in two is hard to read.
 var sizes = map[string]Size{
-	"text":            {160, 600},
-	"markdown":        {160, 600},
-	"html":            {160, 600},
-	"pdf":             {160, 600},
-	"docx":            {160, 600},
-	"report":          {160, 600},
-	"unknown":         {160, 600},
+	"text":            {210, 600},
+	"markdown":        {210, 600},
+	"html":            {210, 600},
+	"pdf":             {210, 600},
+	"docx":            {210, 600},
+	"report":          {210, 600},
+	"unknown":         {210, 600},
 	"code":            {200, 700},
-	"technical_doc":   {165, 700},
-	"legal_document":  {150, 600},
-	"business_report": {160, 600},
+	"technical_doc":   {210, 700},
+	"legal_document":  {200, 600},
+	"business_report": {210, 600},
 	"email":           {120, 450},
 	"chat":            {100, 400},
 	"presentation":    {100, 400},
@@ -159,6 +167,9 @@ func (h Hierarchical) Signature() string {
 	var b strings.Builder
 	b.WriteString("hierarchical/" + strconv.Itoa(version))
 	b.WriteString(";max=" + strconv.Itoa(h.max()))
+	if h.PartTokens != 0 {
+		b.WriteString(";part=" + strconv.Itoa(max(h.PartTokens, 0)))
+	}
 	if h.CountName != "" {
 		b.WriteString(";count=" + strconv.Quote(h.CountName))
 	}
@@ -176,6 +187,15 @@ func (h Hierarchical) max() int {
 		return h.MaxLeafTokens
 	}
 	return DefaultMaxLeafTokens
+}
+
+// parts returns in how many parts a leaf of so many tokens is embedded.
+func (h Hierarchical) parts(tokens int) int {
+	most := cmp.Or(h.PartTokens, DefaultPartTokens)
+	if most < 0 {
+		return 1
+	}
+	return max(1, min((tokens+most-1)/most, MaxParts))
 }
 
 // size returns the sizes for a document type with defaults filled in and the limit applied.
@@ -241,6 +261,11 @@ func (h Hierarchical) chunk(ctx context.Context, t Text, window int) ([]Piece, e
 		headings = b.outline.over
 	}
 	pieces := assemble(leaves, size.Parent, headings)
+	for i := range pieces {
+		if p := &pieces[i]; p.Level == 0 {
+			p.Parts = h.parts(p.Tokens)
+		}
+	}
 	if b.speakers != nil {
 		b.speakers.headings(pieces)
 	}

@@ -249,6 +249,9 @@ func abbreviated(sentence string) bool {
 		_, size := utf8.DecodeRuneInString(word[n:])
 		word = word[n+size:]
 	}
+	if word == "" {
+		return false // the full stop stands alone
+	}
 	if r, size := utf8.DecodeRuneInString(word); size == len(word) && unicode.IsUpper(r) {
 		return true // an initial
 	}

@@ -24,7 +24,7 @@ import (
 // formatName and formatVersion stand in the header. A program reads files of its own version and of older ones.
 const (
 	formatName    = "llmemory export"
-	formatVersion = 2
+	formatVersion = 3
 )
 
 // LineError is a fault in a line of an export. It matches [llmemory.ErrCorrupt] if the line was damaged or the file cut off,
@@ -92,6 +92,7 @@ type leafLine struct {
 	Start    int      `json:"start"`
 	End      int      `json:"end"`
 	Tokens   int      `json:"tokens"`
+	Parts    int      `json:"parts,omitempty"`
 	Heading  string   `json:"heading,omitempty"`
 	Lead     string   `json:"lead,omitempty"`
 	Text     string   `json:"text"`
@@ -217,7 +218,7 @@ func (w *writer) put(_ context.Context, d *item) error {
 		if i > 0 {
 			w.write([]byte(","))
 		}
-		w.value(leafLine{ChunkID: c.ID, ParentID: c.ParentID, Start: c.Start, End: c.End, Tokens: c.Tokens, Heading: c.Heading, Lead: c.Lead,
+		w.value(leafLine{ChunkID: c.ID, ParentID: c.ParentID, Start: c.Start, End: c.End, Tokens: c.Tokens, Parts: several(c.Parts), Heading: c.Heading, Lead: c.Lead,
 			Text: c.Text, Context: c.Context, Summary: c.Summary, Vectors: w.vectors(s, i)}, false)
 	}
 	w.write([]byte(`],"parents":[`))
@@ -231,6 +232,14 @@ func (w *writer) put(_ context.Context, d *item) error {
 	}
 	w.write([]byte(`]`))
 	return w.close()
+}
+
+// several is a number of parts as a line has it: 0, which is left out, for one.
+func several(parts int) int {
+	if parts == 1 {
+		return 0
+	}
+	return parts
 }
 
 // vectors returns a leaf's vectors as a line has them, nil if it has none.
@@ -464,7 +473,7 @@ func (r *reader) document(b *bodyLine) (*item, error) {
 		d.snapshot.Leaves = append(d.snapshot.Leaves, llmemory.ChunkRecord{
 			Chunk: llmemory.Chunk{ID: l.ChunkID, DocumentID: b.DocumentID, ParentID: l.ParentID, Position: i, Start: l.Start, End: l.End,
 				Heading: l.Heading, Tokens: l.Tokens, Text: l.Text, Context: l.Context, Summary: l.Summary},
-			Lead: l.Lead,
+			Lead: l.Lead, Parts: max(1, l.Parts),
 		})
 		if len(l.Vectors) > len(r.generations) {
 			return nil, r.corrupt("leaf %d has %d vectors, there are %d generations", i, len(l.Vectors), len(r.generations))
@@ -498,10 +507,10 @@ func decodeVector(text string, dimensions int) ([]float32, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(raw) != 4*dimensions {
-		return nil, fmt.Errorf("has %d bytes, %d dimensions take %d", len(raw), dimensions, 4*dimensions)
+	if len(raw) == 0 || len(raw)%(4*dimensions) > 0 {
+		return nil, fmt.Errorf("has %d bytes, %d dimensions take %d, or as many for each part", len(raw), dimensions, 4*dimensions)
 	}
-	out := make([]float32, dimensions)
+	out := make([]float32, len(raw)/4)
 	for i := range out {
 		out[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:]))
 	}

@@ -126,7 +126,7 @@ func (e *embedder) take() []string {
 	return out
 }
 
-// paragraphs makes a leaf of each paragraph and a parent of every three.
+// paragraphs makes a leaf of each paragraph, embedded in one to three parts, and a parent of every three.
 var paragraphs = chunk.Func{Name: "equality paragraphs", Cut: func(_ context.Context, t chunk.Text) (out []chunk.Piece, err error) {
 	var leaves []chunk.Piece
 	var heading []string
@@ -137,7 +137,8 @@ var paragraphs = chunk.Func{Name: "equality paragraphs", Cut: func(_ context.Con
 				heading = []string{title}
 			}
 			start := at + strings.Index(part, text)
-			leaves = append(leaves, chunk.Piece{Start: start, End: start + len(text), Parent: -1, Heading: heading, Tokens: len(strings.Fields(text))})
+			leaves = append(leaves, chunk.Piece{Start: start, End: start + len(text), Parent: -1, Heading: heading, Tokens: len(strings.Fields(text)),
+				Parts: 1 + len(text)%3})
 		}
 		at += len(part) + 2
 	}

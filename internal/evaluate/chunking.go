@@ -5,14 +5,15 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 
+	"github.com/llmemory/llmemory"
 	"github.com/llmemory/llmemory/chunk"
 	"github.com/llmemory/llmemory/embedding"
 	"github.com/llmemory/llmemory/eval"
 	"github.com/llmemory/llmemory/extract"
+	"github.com/llmemory/llmemory/internal/vec"
 	"github.com/llmemory/llmemory/internal/wordpiece"
 )
 
@@ -75,14 +76,19 @@ func Chunking(ctx context.Context, c ChunkingConfig) (*eval.ChunkingReport, erro
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", s.Name, err)
 		}
-		vectors, err := c.embed(ctx, embedding.Passage, inputs, s.Name)
+		vectors, err := c.embed(ctx, embedding.Passage, slices.Concat(inputs...), s.Name)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", s.Name, err)
+		}
+		leaves := make([][]float32, len(inputs))
+		for i, parts := range inputs {
+			leaves[i] = llmemory.JoinParts(vectors[:len(parts)])
+			vectors = vectors[len(parts):]
 		}
 		found, filled, sum := map[string][]eval.Passage{}, map[string][]eval.Passage{}, 0
 		for i, q := range c.Excerpts.Questions {
 			room := eval.ChunkingBudget
-			for rank, n := range nearest(asked[i], vectors) {
+			for rank, n := range nearest(asked[i], leaves) {
 				if rank < report.Top {
 					found[q.ID] = append(found[q.ID], passages[n])
 				}
@@ -104,8 +110,8 @@ func Chunking(ctx context.Context, c ChunkingConfig) (*eval.ChunkingReport, erro
 	return report, nil
 }
 
-// cut cuts all documents into passages, and returns what each is embedded from, and its tokens.
-func (c *ChunkingConfig) cut(ctx context.Context, chunker chunk.Chunker) (passages []eval.Passage, inputs []string, sizes []int, err error) {
+// cut cuts all documents into passages, and returns what each is embedded from, part by part, and its tokens.
+func (c *ChunkingConfig) cut(ctx context.Context, chunker chunk.Chunker) (passages []eval.Passage, inputs [][]string, sizes []int, err error) {
 	for _, name := range slices.Sorted(maps.Keys(c.Excerpts.Documents)) {
 		source := c.Excerpts.Documents[name]
 		label, _ := extract.TypeByName(source.File)
@@ -118,12 +124,9 @@ func (c *ChunkingConfig) cut(ctx context.Context, chunker chunk.Chunker) (passag
 				continue
 			}
 			r := eval.Range{Start: p.Start - p.Overlap, End: p.End}
-			input := source.Text[r.Start:r.End]
-			sizes = append(sizes, wordpiece.Default().Count(input))
-			if len(p.Heading) > 0 {
-				input = strings.Join(p.Heading, " > ") + "\n" + input
-			}
-			passages, inputs = append(passages, eval.Passage{Document: name, Range: r}), append(inputs, source.File+"\n"+input)
+			input := llmemory.JobInput{Name: source.File, Heading: strings.Join(p.Heading, " > "), Text: source.Text[r.Start:r.End], Parts: p.Parts}
+			sizes = append(sizes, wordpiece.Default().Count(input.Text))
+			passages, inputs = append(passages, eval.Passage{Document: name, Range: r}), append(inputs, input.Texts())
 		}
 	}
 	return passages, inputs, sizes, nil
@@ -142,24 +145,18 @@ func (c *ChunkingConfig) embed(ctx context.Context, role embedding.Role, texts [
 	return vectors, nil
 }
 
-// nearest returns the vectors by their cosine to v, the highest first; of equal ones the earlier.
-func nearest(v []float32, vectors [][]float32) []int {
+// nearest returns the leaves by the highest cosine that a vector of theirs has to v, the highest first; of equal ones the earlier.
+func nearest(v []float32, leaves [][]float32) []int {
 	type candidate struct {
 		at     int
 		cosine float64
 	}
-	all := make([]candidate, len(vectors))
-	for i, w := range vectors {
-		var dot, vv, ww float64
-		for j := range v {
-			dot += float64(v[j]) * float64(w[j])
-			vv += float64(v[j]) * float64(v[j])
-			ww += float64(w[j]) * float64(w[j])
+	all := make([]candidate, len(leaves))
+	for i, leaf := range leaves {
+		all[i] = candidate{i, -1}
+		for part := range slices.Chunk(leaf, len(v)) {
+			all[i].cosine = max(all[i].cosine, vec.Cosine(v, part))
 		}
-		if vv > 0 && ww > 0 {
-			dot /= math.Sqrt(vv * ww)
-		}
-		all[i] = candidate{i, dot}
 	}
 	slices.SortFunc(all, func(a, b candidate) int { return cmp.Or(cmp.Compare(b.cosine, a.cosine), a.at-b.at) })
 	out := make([]int, len(all))

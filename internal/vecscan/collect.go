@@ -8,14 +8,14 @@ import (
 	"github.com/llmemory/llmemory/internal/vec"
 )
 
-// Candidate is a vector that may be among the nearest.
+// Candidate is an ordinal that may be among the nearest.
 type Candidate struct {
 	Ordinal uint64
-	// Low and High are what its cosine lies between, for certain.
+	// Low and High are what the cosine of the nearest of its vectors lies between, for certain.
 	Low, High float32
 }
 
-// collector gathers the candidates for the k nearest out of several scans.
+// collector gathers the candidates for the k nearest out of several scans. The vectors of one ordinal come one after the other.
 type collector struct {
 	query *Query
 	k     int
@@ -23,6 +23,8 @@ type collector struct {
 	stretch, base float32
 	lows          lows // the k best lower bounds, the least one first
 	list          []Candidate
+	last          Candidate // whose vectors are coming, not in the list yet
+	open          bool      // there is one
 	dots          []int32
 }
 
@@ -38,7 +40,7 @@ func (l *lows) Pop() any          { panic("nothing is ever taken away") }
 // run is how many vectors are compared before their answers are looked at: these stay in the processor's first cache.
 const run = 512
 
-// newCollector returns a collector of candidates for the k nearest, k being at least 1.
+// newCollector returns a collector of candidates for the k nearest ordinals, k being at least 1.
 func newCollector(q *Query, k int) *collector {
 	return &collector{query: q, k: k, stretch: 1 + q.lost, base: q.lost + slack, dots: make([]int32, run)}
 }
@@ -66,7 +68,8 @@ func (c *collector) scan(codes []byte, numbers [][2]float32, visible func(i int)
 	}
 }
 
-// least returns the k-th best lower bound: what is certainly below it is no candidate.
+// least returns the k-th best lower bound: what is certainly below it is no candidate. The ordinal whose vectors are coming does not
+// count yet, which lets a little more pass.
 func (c *collector) least() float32 {
 	if len(c.lows) < c.k {
 		return -2
@@ -74,7 +77,23 @@ func (c *collector) least() float32 {
 	return c.lows[0]
 }
 
+// add takes over a vector.
 func (c *collector) add(x Candidate) {
+	if c.open && c.last.Ordinal == x.Ordinal {
+		c.last.Low, c.last.High = max(c.last.Low, x.Low), max(c.last.High, x.High)
+		return
+	}
+	c.end()
+	c.last, c.open = x, true
+}
+
+// end takes over the last ordinal, whose vectors have all come.
+func (c *collector) end() {
+	if !c.open {
+		return
+	}
+	c.open = false
+	x := c.last
 	switch {
 	case len(c.lows) < c.k:
 		heap.Push(&c.lows, x.Low)
@@ -94,17 +113,27 @@ func (c *collector) prune() {
 	c.list = slices.DeleteFunc(c.list, func(x Candidate) bool { return x.High < least })
 }
 
-// merge takes over what another collector has found.
-func (c *collector) merge(other *collector) {
-	for _, x := range other.list {
-		if x.High >= c.least() {
+// merge takes over what other collectors have found: of an ordinal whose vectors were not all scanned by the same one, what all of them
+// have.
+func (c *collector) merge(others []*collector) {
+	c.end()
+	all := c.list
+	for _, other := range others {
+		other.end()
+		all = append(all, other.list...)
+	}
+	slices.SortFunc(all, func(a, b Candidate) int { return cmp.Compare(a.Ordinal, b.Ordinal) })
+	c.list, c.lows = nil, c.lows[:0]
+	for _, x := range all {
+		if c.open && c.last.Ordinal == x.Ordinal || x.High >= c.least() {
 			c.add(x)
 		}
 	}
 }
 
-// candidates returns all vectors that may be among the k nearest, the most promising first.
+// candidates returns all ordinals that may be among the k nearest, the most promising first.
 func (c *collector) candidates() []Candidate {
+	c.end()
 	c.prune()
 	slices.SortFunc(c.list, func(a, b Candidate) int {
 		return cmp.Or(cmp.Compare(b.High, a.High), cmp.Compare(a.Ordinal, b.Ordinal))
@@ -112,7 +141,7 @@ func (c *collector) candidates() []Candidate {
 	return c.list
 }
 
-// Hit is a vector with its cosine to the query.
+// Hit is an ordinal with the cosine of its nearest vector to the query.
 type Hit struct {
 	Ordinal uint64
 	Cosine  float64

@@ -14,5 +14,6 @@
 //
 // A [Page] is a number of quantised vectors and removals in the form in which a store keeps them. A [Set] is what a process holds in
 // memory. Both say with which version of the set a vector came and went, so that a set answers for every snapshot there is: of the
-// present and of the recent past. An ordinal names a vector; if one is removed and comes again, these are two.
+// present and of the recent past. An ordinal names a vector, or several, which come one after the other with the same version and go
+// together; the nearest of them counts. If an ordinal is removed and comes again, its vectors are others.
 package vecscan

@@ -41,7 +41,8 @@ func (p *Page) Grow(n int) {
 	p.codes = slices.Grow(p.codes, n*Stride(p.dimensions))
 }
 
-// Add adds a vector that comes with a version, which is not before that of what was added last.
+// Add adds a vector that comes with a version, which is not before that of what was added last. Several vectors of one ordinal are
+// added one after the other.
 func (p *Page) Add(ordinal, version uint64, v []float32) {
 	from := len(p.codes)
 	to := from + Stride(p.dimensions)
@@ -50,7 +51,7 @@ func (p *Page) Add(ordinal, version uint64, v []float32) {
 	p.entries = append(p.entries, entry{ordinal, version, scale, lost})
 }
 
-// Remove says that a vector goes with a version. One with the same ordinal that comes with this version stays.
+// Remove says that an ordinal's vectors go with a version. Those of the same ordinal that come with this version stay.
 func (p *Page) Remove(ordinal, version uint64) {
 	p.removed = append(p.removed, removal{ordinal, version})
 }

@@ -30,8 +30,8 @@ type Set struct {
 	version uint64 // up to which changes have been applied
 	rows    int
 	blocks  []*block
-	at      map[uint64]int32   // place of an ordinal's last vector
-	earlier map[uint64][]int32 // places of an ordinal's vectors before the last one, for those few that were removed and came again
+	at      map[uint64]int32   // place of an ordinal's first vector, of those that came last
+	earlier map[uint64][]int32 // places of those before, for the few ordinals that were removed and came again
 }
 
 // block is a run of vectors, column by column.
@@ -112,6 +112,11 @@ func (s *Set) add(e entry, code []byte) {
 	if s.rows%blockRows == 0 {
 		s.blocks = append(s.blocks, &block{})
 	}
+	more := false // of the vectors of an ordinal
+	if s.rows > 0 {
+		b, i := s.blocks[(s.rows-1)/blockRows], (s.rows-1)%blockRows
+		more = b.ordinals[i] == e.ordinal && b.came[i] == e.version
+	}
 	b := s.blocks[len(s.blocks)-1]
 	if len(s.blocks) > 1 && b.codes == nil { // it is likely to be filled
 		b.codes = make([]byte, 0, blockRows*s.stride)
@@ -121,14 +126,16 @@ func (s *Set) add(e entry, code []byte) {
 	b.ordinals = append(b.ordinals, e.ordinal)
 	b.came = append(b.came, e.version)
 	b.went = append(b.went, always)
+	if s.rows++; more {
+		return
+	}
 	if place, ok := s.at[e.ordinal]; ok {
 		if s.earlier == nil {
 			s.earlier = map[uint64][]int32{}
 		}
 		s.earlier[e.ordinal] = append(s.earlier[e.ordinal], place)
 	}
-	s.at[e.ordinal] = int32(s.rows)
-	s.rows++
+	s.at[e.ordinal] = int32(s.rows - 1)
 }
 
 func (s *Set) remove(r removal) {
@@ -139,9 +146,23 @@ func (s *Set) remove(r removal) {
 	if !ok {
 		return
 	}
-	b, i := s.blocks[place/blockRows], place%blockRows
-	if b.came[i] < r.version && b.went[i] == always {
-		b.went[i] = r.version
+	s.vectors(place, func(b *block, i int) {
+		if b.came[i] < r.version && b.went[i] == always {
+			b.went[i] = r.version
+		}
+	})
+}
+
+// vectors calls each for the vectors of an ordinal that came together, the first of which is at a place.
+func (s *Set) vectors(place int32, each func(b *block, i int)) {
+	first, at := s.blocks[place/blockRows], int(place%blockRows)
+	ordinal, came := first.ordinals[at], first.came[at]
+	for n := int(place); n < s.rows; n++ {
+		b, i := s.blocks[n/blockRows], n%blockRows
+		if b.ordinals[i] != ordinal || b.came[i] != came {
+			return
+		}
+		each(b, i)
 	}
 }
 
@@ -182,9 +203,7 @@ func (s *Set) Candidates(q *Query, version uint64, k int, among []uint64) []Cand
 		}
 	}
 	wg.Wait()
-	for _, c := range collectors[1:] {
-		collectors[0].merge(c)
-	}
+	collectors[0].merge(collectors[1:])
 	return collectors[0].candidates()
 }
 
@@ -198,10 +217,11 @@ func (b *block) scan(c *collector, version uint64) {
 func (s *Set) among(q *Query, version uint64, k int, among []uint64) []Candidate {
 	c := newCollector(q, k)
 	look := func(place int32) {
-		b, i := s.blocks[place/blockRows], int(place%blockRows)
-		if b.came[i] <= version && version < b.went[i] {
-			c.scan(b.codes[i*s.stride:(i+1)*s.stride], b.numbers[i:i+1], func(int) (uint64, bool) { return b.ordinals[i], true })
-		}
+		s.vectors(place, func(b *block, i int) {
+			if b.came[i] <= version && version < b.went[i] {
+				c.scan(b.codes[i*s.stride:(i+1)*s.stride], b.numbers[i:i+1], func(int) (uint64, bool) { return b.ordinals[i], true })
+			}
+		})
 	}
 	seen := map[uint64]bool{}
 	unique := slices.IsSorted(among) // as they are as a rule

@@ -167,7 +167,12 @@ var embeddings = []operation{
 			p := llmemory.CompleteParams{Generation: 1, Token: cutToken}
 			for i, text := range threeLeaves[:2] {
 				hash := sha256.Sum256([]byte(text))
-				p.Items = append(p.Items, llmemory.CompleteItem{Owner: "o", Ordinal: uint64(i), Hash: hash[:], Vector: embedtest.Vector(embedtest.DefaultModel, text, 64)})
+				input := llmemory.JobInput{Text: text, Parts: verseParts(text)}
+				var parts [][]float32
+				for _, part := range input.Texts() {
+					parts = append(parts, embedtest.Vector(embedtest.DefaultModel, part, 64))
+				}
+				p.Items = append(p.Items, llmemory.CompleteItem{Owner: "o", Ordinal: uint64(i), Hash: hash[:], Vector: llmemory.JoinParts(parts)})
 			}
 			return did(mem.Store().Complete(ctx, p))
 		},

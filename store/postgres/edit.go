@@ -316,15 +316,23 @@ func (e *edit) insertVectors(b *pgdbm.Batch, c llmemory.Changes) error {
 		if len(mine) == 0 {
 			continue
 		}
-		n, d := len(mine), g.Model.Dimensions
-		ordinals, hashes, flat := make([]int64, n), make([][]byte, n), make([]float32, 0, n*d)
-		for i, v := range mine {
-			if len(v.Vector) != d {
-				return &llmemory.InvalidError{Field: "vector", Rule: fmt.Sprintf("must have %d dimensions, has %d", d, len(v.Vector))}
+		var (
+			ordinals []int64
+			parts    []int16
+			hashes   [][]byte
+			flat     []float32
+		)
+		for _, v := range mine {
+			n, err := llmemory.LeafVectors(v.Vector, g.Model.Dimensions)
+			if err != nil {
+				return err
 			}
-			ordinals[i], hashes[i], flat = int64(v.Ordinal), v.Hash, append(flat, v.Vector...)
+			for part := range n {
+				ordinals, parts, hashes = append(ordinals, int64(v.Ordinal)), append(parts, int16(part)), append(hashes, v.Hash)
+			}
+			flat = append(flat, v.Vector...)
 		}
-		b.Queue(e.store.on(g, "insert_vectors"), c.Owner, ordinals, hashes, flat)
+		b.Queue(e.store.on(g, "insert_vectors"), c.Owner, ordinals, parts, hashes, flat)
 	}
 	if len(rest) > 0 {
 		return notFound(rest[0].Generation)
@@ -453,15 +461,16 @@ func chunkColumns(chunks []llmemory.ChunkRecord) []any {
 		hashes                        = make([][]byte, n)
 		pages, pageEnds               = make([]int32, n), make([]int32, n)
 		contexts, summaries           = make([]string, n), make([]string, n)
+		parts                         = make([]int16, n)
 	)
 	for i, c := range chunks {
 		ids[i], parents[i], headings[i], leads[i] = c.ID, c.ParentID, c.Heading, c.Lead
 		positions[i], tokens[i], lengths[i] = int32(c.Position), int32(c.Tokens), int32(c.Length)
 		starts[i], ends[i], ordinals[i], hashes[i] = int64(c.Start), int64(c.End), leafOrdinal(c), c.InputHash
-		pages[i], pageEnds[i], contexts[i], summaries[i] = int32(c.Page), int32(c.PageEnd), c.Context, c.Summary
+		pages[i], pageEnds[i], contexts[i], summaries[i], parts[i] = int32(c.Page), int32(c.PageEnd), c.Context, c.Summary, int16(c.Parts)
 	}
 	return []any{ids, parents, positions, starts, ends, tokens, ordinals, lengths, hashes, headings, leads, pages, pageEnds, contexts,
-		summaries}
+		summaries, parts}
 }
 
 func insertChunkArgs(c llmemory.Changes) []any {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/llmemory/llmemory"
 	"github.com/llmemory/llmemory/embedding/embedtest"
+	"github.com/llmemory/llmemory/internal/vec"
 	"github.com/llmemory/llmemory/pgdbm"
 	"github.com/llmemory/llmemory/pgdbm/pgtest"
 	"github.com/llmemory/llmemory/store/postgres"
@@ -26,7 +28,7 @@ leaf AS (
     WHERE c.level = 0 AND NOT d.no_vectors
 ),
 job AS (SELECT owner_id, ordinal FROM {{tables.embedding_queue}} WHERE generation = $1),
-vector AS (SELECT owner_id, ordinal FROM {{tables.embeddings}})
+vector AS (SELECT DISTINCT owner_id, ordinal FROM {{tables.embeddings}})
 SELECT format('generation %s: a vector of leaf %s of %s, which has none to have', $1::bigint, ordinal, owner_id) AS fault
 FROM vector v WHERE NOT EXISTS (SELECT FROM leaf l WHERE l.owner_id = v.owner_id AND l.ordinal = v.ordinal)
 UNION ALL
@@ -74,40 +76,59 @@ func checkQueue(ctx context.Context, store *postgres.Store) error {
 	return err
 }
 
-// embedInput is what a leaf is embedded from.
-func embedInput(name, heading, text string) string {
-	for _, before := range []string{heading, name} {
-		if before != "" {
-			text = before + "\n" + text
-		}
-	}
-	return text
-}
-
-// checkVectors checks that every vector of a generation is that of its leaf's text, and returns how many there are.
+// checkVectors checks that every leaf that has vectors of a generation has those of its text, one for each part, and returns how many
+// leaves these are.
 func checkVectors(ctx context.Context, db pgdbm.Querier, g llmemory.Generation) (n int, err error) {
 	const page = 2_000 // to be looked at within the time that a statement may take
-	owner, ordinal := "", int64(-1)
+	owner, ordinal, part := "", int64(-1), int16(-1)
 	var name, heading, text string
+	var parts int
 	var vector []float32
 	var faults []error
+	fault := func(format string, args ...any) {
+		if len(faults) < 20 {
+			faults = append(faults, fmt.Errorf(format, args...))
+		}
+	}
+	var want [][]float32 // of the leaf that is looked at: what is still to come
 	for more := true; more && err == nil; {
-		rows, failed := db.Query(ctx, onGeneration(`SELECT d.document_name, c.heading, c.content, e.embedding::real[], e.owner_id, e.ordinal
-			FROM (SELECT * FROM {{tables.embeddings}} WHERE (owner_id, ordinal) > ($1, $2) ORDER BY owner_id, ordinal LIMIT $3) e
+		rows, failed := db.Query(ctx, onGeneration(`SELECT d.document_name, c.heading, c.content, c.parts, e.embedding::real[], e.owner_id, e.ordinal, e.part
+			FROM (SELECT * FROM {{tables.embeddings}} WHERE (owner_id, ordinal, part) > ($1, $2, $3) ORDER BY owner_id, ordinal, part LIMIT $4) e
 			JOIN {{tables.document_chunks}} c ON c.owner_id = e.owner_id AND c.ordinal = e.ordinal
 			JOIN {{tables.documents}} d ON d.owner_id = c.owner_id AND d.document_id = c.document_id
-			ORDER BY e.owner_id, e.ordinal`, g.ID), owner, ordinal, page)
+			ORDER BY e.owner_id, e.ordinal, e.part`, g.ID), owner, ordinal, part, page)
 		if failed != nil {
 			return 0, failed
 		}
 		more = false
-		_, err = pgx.ForEachRow(rows, []any{&name, &heading, &text, &vector, &owner, &ordinal}, func() error {
-			n, more = n+1, true
-			if bad := embedtest.Matches(vector, g.Model.Model, g.Model.PassagePrefix+embedInput(name, heading, text)); bad != nil && len(faults) < 20 {
-				faults = append(faults, fmt.Errorf("leaf %d of %s: %w", ordinal, owner, bad))
+		_, err = pgx.ForEachRow(rows, []any{&name, &heading, &text, &parts, &vector, &owner, &ordinal, &part}, func() error {
+			more = true
+			input := llmemory.JobInput{Name: name, Heading: heading, Text: text, Parts: parts}
+			if part == 0 {
+				if len(want) > 0 {
+					fault("%d vectors are missing before leaf %d of %s", len(want), ordinal, owner)
+				}
+				n++
+				var parts [][]float32
+				for _, text := range input.Texts() {
+					parts = append(parts, embedtest.Vector(g.Model.Model, g.Model.PassagePrefix+text, len(vector)))
+				}
+				want = slices.Collect(slices.Chunk(llmemory.JoinParts(parts), len(vector)))
+			}
+			switch {
+			case len(want) == 0:
+				fault("leaf %d of %s has vector %d, too", ordinal, owner, part)
+			case vec.Cosine(vector, want[0]) < 0.999:
+				fault("leaf %d of %s: vector %d is not that of its text %.40q", ordinal, owner, part, text)
+				fallthrough
+			default:
+				want = want[1:]
 			}
 			return nil
 		})
+	}
+	if len(want) > 0 {
+		fault("%d vectors of the last leaf are missing", len(want))
 	}
 	return n, errors.Join(append(faults, err)...)
 }
@@ -161,14 +182,18 @@ func TestEmbeddedInvariants(t *testing.T) {
 	must(t, check())
 	const job = `INSERT INTO embedding_queue (owner_id, generation, ordinal, due_at, queued_at) VALUES ('o', %d, %d, now(), now())`
 	for name, spoil := range map[string]struct{ do, undo string }{
-		"another text's vector": {`CREATE TABLE kept AS SELECT embedding FROM embeddings_1 WHERE ordinal = 0;
-			UPDATE embeddings_1 SET embedding = (SELECT embedding FROM embeddings_1 WHERE ordinal = 1) WHERE ordinal = 0`,
-			`UPDATE embeddings_1 SET embedding = (SELECT embedding FROM kept) WHERE ordinal = 0; DROP TABLE kept`},
+		"another text's vector": {`CREATE TABLE kept AS SELECT embedding FROM embeddings_1 WHERE ordinal = 0 AND part = 0;
+			UPDATE embeddings_1 SET embedding = (SELECT embedding FROM embeddings_1 WHERE ordinal = 1 AND part = 0) WHERE ordinal = 0 AND part = 0`,
+			`UPDATE embeddings_1 SET embedding = (SELECT embedding FROM kept) WHERE ordinal = 0 AND part = 0; DROP TABLE kept`},
+		"a part lost": {`CREATE TABLE kept AS SELECT * FROM embeddings_1 WHERE part = 1; DELETE FROM embeddings_1 WHERE part = 1`,
+			`INSERT INTO embeddings_1 SELECT * FROM kept; DROP TABLE kept`},
+		"a part too many": {`INSERT INTO embeddings_1 SELECT owner_id, ordinal, 5, input_hash, embedding FROM embeddings_1 WHERE ordinal = 0 AND part = 0`,
+			`DELETE FROM embeddings_1 WHERE part = 5`},
 		"a vector lost": {`CREATE TABLE kept AS SELECT * FROM embeddings_1 WHERE ordinal = 0; DELETE FROM embeddings_1 WHERE ordinal = 0`,
 			`INSERT INTO embeddings_1 SELECT * FROM kept; DROP TABLE kept`},
-		"a vector too many": {`INSERT INTO embeddings_1 SELECT owner_id, 77, input_hash, embedding FROM embeddings_1 WHERE ordinal = 0`,
+		"a vector too many": {`INSERT INTO embeddings_1 SELECT owner_id, 77, part, input_hash, embedding FROM embeddings_1 WHERE ordinal = 0`,
 			`DELETE FROM embeddings_1 WHERE ordinal = 77`},
-		"a vector not wanted": {`INSERT INTO embeddings_1 SELECT owner_id, 3, input_hash, embedding FROM embeddings_1 WHERE ordinal = 0`,
+		"a vector not wanted": {`INSERT INTO embeddings_1 SELECT owner_id, 3, part, input_hash, embedding FROM embeddings_1 WHERE ordinal = 0`,
 			`DELETE FROM embeddings_1 WHERE ordinal = 3`},
 		"a job too many":        {`UPDATE embedding_queue SET ordinal = 77`, `UPDATE embedding_queue SET ordinal = 4`},
 		"a job lost":            {`DELETE FROM embedding_queue`, fmt.Sprintf(job, 1, 4)},

@@ -76,8 +76,8 @@ func TestMigrationFiles(t *testing.T) {
 	defer pool.Close()
 	const (
 		first  = "001_documents.sql"
-		second = "004_notes.sql"
-		third  = "005_marks.sql"
+		second = "005_notes.sql"
+		third  = "006_marks.sql"
 		notes  = "CREATE TABLE {{tables.notes}} (id int);\n"
 		marks  = "CREATE TABLE {{tables.marks}} (id int);\n"
 	)
@@ -102,15 +102,15 @@ func TestMigrationFiles(t *testing.T) {
 		{"edited", released(t), released(t, first, original+"-- now"), pgdbm.ErrChanged, first +
 			": an applied migration was changed since it was applied on " + today + "; restore it and put the change into a new file", released(t)},
 		{"missing", released(t, second, notes), released(t, third, marks), pgdbm.ErrMissing,
-			"version 4 (notes): an applied migration has no file", released(t, second, notes, third, marks)},
+			"version 5 (notes): an applied migration has no file", released(t, second, notes, third, marks)},
 		{"newer", released(t, second, notes), released(t), pgdbm.ErrNewer,
-			"version 4 (notes): the schema is newer than this program: it knows versions up to 3", released(t, second, notes)},
+			"version 5 (notes): the schema is newer than this program: it knows versions up to 4", released(t, second, notes)},
 		{"duplicated", nil, released(t, "1_notes.sql", notes), pgdbm.ErrFiles,
 			"invalid migration files: 1_notes.sql: version 1 is already used by " + first, released(t)},
-		{"duplicated later", released(t), released(t, second, notes, "4_marks.sql", marks), pgdbm.ErrFiles,
-			"invalid migration files: 4_marks.sql: version 4 is already used by " + second, released(t)},
+		{"duplicated later", released(t), released(t, second, notes, "5_marks.sql", marks), pgdbm.ErrFiles,
+			"invalid migration files: 5_marks.sql: version 5 is already used by " + second, released(t)},
 		{"out of order", released(t, third, marks), released(t, second, notes, third, marks), pgdbm.ErrOutOfOrder,
-			second + ": a pending migration lies below an applied one; give it a version above 5", released(t, third, marks)},
+			second + ": a pending migration lies below an applied one; give it a version above 6", released(t, third, marks)},
 		{"broken in its second statement", nil, released(t, first, broken), nil,
 			fmt.Sprintf(`%s:%d:40: ERROR: syntax error at or near "OFF" (SQLSTATE 42601)`, first, line), released(t)},
 		{"a later one broken in its second statement", released(t), released(t, second, notes+"SELECT 1 / 0;"), nil,
@@ -172,12 +172,12 @@ func TestPendingForAGrantedRole(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer pool.Close()
-	newer := released(t, "004_notes.sql", "CREATE TABLE {{tables.notes}} (id int)")
+	newer := released(t, "005_notes.sql", "CREATE TABLE {{tables.notes}} (id int)")
 
 	const then = "run `llmemory migrate up` as a role that may, then `llmemory migrate grants --role ROLE` prints what this role needs"
 	for require, want := range map[bool]string{
-		true: `migrations are pending in schema "Select \"x\"": 004_notes.sql: ` + then,
-		false: `pgdbm: migrate aword_memory: migrations are pending: 004_notes.sql; role "` + config.User +
+		true: `migrations are pending in schema "Select \"x\"": 005_notes.sql: ` + then,
+		false: `pgdbm: migrate aword_memory: migrations are pending: 005_notes.sql; role "` + config.User +
 			`" may not create tables in the schema; an administrator can run: GRANT USAGE, CREATE ON SCHEMA "Select ""x""" TO "` + config.User + `"; ` + then,
 	} {
 		store, err := startWith(t, pool.Schema(schema), newer, Options{RequireMigrated: require})

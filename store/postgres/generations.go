@@ -70,6 +70,7 @@ func onGeneration(sql string, id int64, dimensions int, extension string) string
 		"{{tables.embeddings}}", "{{tables."+tableOf(id)+"}}",
 		"/*generation*/", strconv.FormatInt(id, 10),
 		"/*dimensions*/", strconv.Itoa(dimensions),
+		"/*parts*/", strconv.Itoa(llmemory.MaxLeafVectors),
 		"/*vector*/", ext+"."+f.kind,
 		"/*send*/", ext+"."+f.kind+"_send",
 		"/*distance*/", "OPERATOR("+ext+".<=>)",
@@ -483,7 +484,7 @@ func (s *Store) Inputs(ctx context.Context, p llmemory.InputsParams) ([]llmemory
 	err = s.read(ctx, "", func(b *pgdbm.Batch) {
 		out = nil
 		b.Queue(s.sql.Get("inputs"), percent, int64(p.Limit)).Rows(collect(&out, func(r pgx.Rows, in *llmemory.JobInput) error {
-			return r.Scan(&in.Owner, &in.Name, &in.Heading, &in.Context, &in.Text)
+			return r.Scan(&in.Owner, &in.Name, &in.Heading, &in.Context, &in.Text, &in.Parts)
 		}))
 	})
 	return out, err

@@ -240,16 +240,16 @@ func TestRoleWithoutRights(t *testing.T) {
 
 	t.Run("in public", func(t *testing.T) {
 		refused(t, address, plain, postgres.Options{}, pgdbm.ErrPending, fmt.Sprintf(
-			`pgdbm: migrate aword_memory: migrations are pending: 001_documents.sql, 002_sources.sql, 003_failures.sql; role "%s" may not create tables in the schema; `+
+			`pgdbm: migrate aword_memory: migrations are pending: 001_documents.sql, 002_sources.sql, 003_failures.sql, 004_parts.sql; role "%s" may not create tables in the schema; `+
 				`an administrator can run: GRANT USAGE, CREATE ON SCHEMA "public" TO "%[1]s"; %s`, role, then))
 	})
 	t.Run("in public, migrations required", func(t *testing.T) {
 		refused(t, address, plain, postgres.Options{RequireMigrated: true}, pgdbm.ErrPending,
-			`migrations are pending in schema "public": 001_documents.sql, 002_sources.sql, 003_failures.sql: `+then)
+			`migrations are pending in schema "public": 001_documents.sql, 002_sources.sql, 003_failures.sql, 004_parts.sql: `+then)
 	})
 	t.Run("a schema to be made", func(t *testing.T) {
 		refused(t, address, plain, postgres.Options{Schema: "app"}, pgdbm.ErrPending, fmt.Sprintf(
-			`pgdbm: migrate aword_memory: migrations are pending: 001_documents.sql, 002_sources.sql, 003_failures.sql; the schema does not exist and role "%s" may not create it; `+
+			`pgdbm: migrate aword_memory: migrations are pending: 001_documents.sql, 002_sources.sql, 003_failures.sql, 004_parts.sql; the schema does not exist and role "%s" may not create it; `+
 				`an administrator can run: CREATE SCHEMA "app" AUTHORIZATION "%[1]s" (or GRANT CREATE ON DATABASE "%s" TO "%[1]s"); %[3]s`,
 			role, database, then))
 	})

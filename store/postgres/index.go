@@ -57,11 +57,16 @@ func (g generation) indexing() indexing {
 // lookedAmong is up to how many vectors an owner may have to be searched without looking further.
 const lookedAmong = 25_000
 
-// reach returns how far a search for so many looks, and how many it fetches to order them exactly. It must look further where there
-// are more vectors: topics are crowds with few ways between them, and it may begin in the wrong one.
-func (i indexing) reach(limit int, vectors int64) (look, fetch int) {
+// reach returns how far a search for so many leaves looks, and how many vectors it fetches to order them exactly. It must look further
+// where there are more vectors: topics are crowds with few ways between them, and it may begin in the wrong one. It fetches more where
+// leaves have several, which may all be near.
+func (i indexing) reach(limit int, leaves, vectors int64) (look, fetch int) {
 	const most = 1000 // that pgvector lets be asked for
-	fetch = i.rescore * max(limit, 20)
+	each := int64(1)
+	if leaves > 0 {
+		each = max(1, min((vectors+leaves-1)/leaves, llmemory.MaxLeafVectors))
+	}
+	fetch = i.rescore * max(limit, 20) * int(each)
 	look = int(float64(i.look) * math.Sqrt(max(1, float64(vectors)/lookedAmong)))
 	return min(max(look, fetch), most), fetch
 }

@@ -1,9 +1,12 @@
 package postgres_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +17,9 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/llmemory/llmemory"
+	"github.com/llmemory/llmemory/chunk"
+	"github.com/llmemory/llmemory/embedding/embedtest"
+	"github.com/llmemory/llmemory/internal/vec"
 	"github.com/llmemory/llmemory/pgdbm"
 	"github.com/llmemory/llmemory/pgdbm/pgtest"
 	"github.com/llmemory/llmemory/store/postgres"
@@ -521,6 +527,103 @@ func TestIndexFallsShort(t *testing.T) {
 			if !strings.HasPrefix(r.Vector.Plan, "index ") || strings.Contains(r.Vector.Plan, "; exact") != (limit > 10) {
 				t.Errorf("%s, limit %d: %s", name, limit, r.Vector.Plan)
 			}
+		}
+	}
+}
+
+// Passages of several parts are as near as the nearest of these, through an index as without it, and come once each.
+func TestIndexParts(t *testing.T) {
+	t.Parallel()
+	const passages, limit = 700, 10
+	c := newCrowd(t, small())
+	e := embedtest.New(embedtest.Config{Model: "parts", Dimensions: 16})
+	mem, err := llmemory.New(c.store, &llmemory.Config{Embedder: e, Chunker: chunk.Func{Name: "lines", Cut: func(_ context.Context, t chunk.Text) (out []chunk.Piece, err error) {
+		at := 0
+		for line := range strings.SplitSeq(t.Content, "\n") {
+			out = append(out, chunk.Piece{Start: at, End: at + len(line), Parent: -1, Tokens: 1, Parts: 1 + strings.Count(line, ".")})
+			at += len(line) + 1
+		}
+		return out, nil
+	}}})
+	must(t, err)
+	g, err := mem.AddGeneration(t.Context(), nil, "")
+	must(t, err)
+	_, err = mem.ActivateGeneration(t.Context(), g.ID, true)
+	must(t, err)
+	r := rand.New(rand.NewPCG(1, 1))
+	sentence := func() string {
+		return fmt.Sprintf("A%d b%d c%d d%d", r.IntN(20), r.IntN(20), r.IntN(20), r.IntN(20))
+	}
+	var lines []string
+	for range passages {
+		line := sentence()
+		for range r.IntN(chunk.MaxParts) {
+			line += ". " + sentence()
+		}
+		lines = append(lines, line)
+	}
+	o := mem.Owner("o")
+	for i, part := range slices.Collect(slices.Chunk(lines, 50)) {
+		for origin, doc := range slices.Collect(slices.Chunk(part, 25)) {
+			added, err := o.Add(t.Context(), llmemory.Document{Key: fmt.Sprint(i, origin), OriginID: fmt.Sprint(origin), Language: "en", Content: strings.Join(doc, "\n")})
+			must(t, err)
+			if added.Embedded != 25 {
+				t.Fatalf("added: %+v", added)
+			}
+		}
+	}
+	for worked := true; worked; {
+		worked, err = mem.TuneIndexes(t.Context())
+		must(t, err)
+	}
+	vectors := func(line string) [][]float32 {
+		var parts [][]float32
+		for _, part := range chunk.Parts(line, 1+strings.Count(line, ".")) {
+			parts = append(parts, embedtest.Vector("parts", part, 16))
+		}
+		return slices.Collect(slices.Chunk(llmemory.JoinParts(parts), 16))
+	}
+	for _, where := range []llmemory.Where{{}, {Origins: []string{"1"}}} {
+		found, all := 0.0, 0.0
+		for range 20 {
+			query := sentence()
+			cosine := map[string]float64{}
+			var want []float64
+			for i, line := range lines {
+				if !where.IsZero() && i/25%2 == 0 {
+					continue
+				}
+				best := -1.0
+				for _, v := range vectors(line) {
+					best = max(best, vec.Cosine(v, embedtest.Vector("parts", query, 16)))
+				}
+				cosine[line] = best
+				want = append(want, best)
+			}
+			slices.Sort(want)
+			slices.Reverse(want)
+			result, err := o.Search(t.Context(), query, &llmemory.SearchOptions{Mode: llmemory.ByVector, Limit: limit, Where: where, Explain: true})
+			must(t, err)
+			if plan := result.Explanation.Plan; where.IsZero() && (!strings.HasPrefix(plan, "index ") || strings.Contains(plan, "found")) {
+				t.Errorf("%q: %s", query, plan)
+			}
+			seen := map[string]bool{}
+			for _, h := range result.Hits {
+				best, known := cosine[h.Text]
+				if !known || math.Abs(best-h.Score) > 1e-5 || seen[h.ID] {
+					t.Errorf("%q: %q with %v, want %v; seen before: %t", query, h.Text, h.Score, best, seen[h.ID])
+				}
+				seen[h.ID] = true
+				if h.Score >= want[limit-1]-1e-6 {
+					found++
+				}
+			}
+			if all += limit; len(result.Hits) != limit {
+				t.Errorf("%q: %d hits", query, len(result.Hits))
+			}
+		}
+		if recall := found / all; recall < c.floor {
+			t.Errorf("where %+v: recall %.3f", where, recall)
 		}
 	}
 }

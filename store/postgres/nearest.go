@@ -65,7 +65,7 @@ func (v *view) nearest(ctx context.Context, owner string, p *llmemory.VectorPara
 	n.kind = formOf(g.Model.Dimensions).kind
 	query := vec.Settled(p.Query)
 	exact := func() (statement, error) { return v.store.exactly(g, owner, query, p, where) }
-	if index := v.store.shared.index(g.ID, owner); index != "" && (p.Among == nil || len(p.Among) > fewOrdinals) {
+	if index := v.store.shared.index(g.ID, owner); index.name != "" && (p.Among == nil || len(p.Among) > fewOrdinals) {
 		n.exact = exact
 		n.query, err = v.store.indexed(g, index, owner, query, p, where)
 	} else {
@@ -89,10 +89,10 @@ func (s *Store) exactly(g generation, owner string, query []float32, p *llmemory
 }
 
 // indexed returns the statement that goes through the owner's index.
-func (s *Store) indexed(g generation, index, owner string, query []float32, p *llmemory.VectorParams, where llmemory.Where) (statement, error) {
+func (s *Store) indexed(g generation, index ownerIndex, owner string, query []float32, p *llmemory.VectorParams, where llmemory.Where) (statement, error) {
 	i := g.indexing()
-	reach, fetch := i.reach(p.Limit, p.Rows)
-	name, plan, among := "nearest_index", "index "+index, ""
+	reach, fetch := i.reach(p.Limit, p.Rows, max(index.vectors, p.Rows))
+	name, plan, among := "nearest_index", "index "+index.name, ""
 	args := []any{owner, query, int64(p.Limit), int64(fetch)}
 	if p.Among != nil {
 		plan, among = fmt.Sprintf("%s among %d", plan, len(p.Among)), "AND e.ordinal = ANY ($5::bigint[])"

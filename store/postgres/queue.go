@@ -166,7 +166,7 @@ func (s *Store) Claim(ctx context.Context, p llmemory.ClaimParams) ([]llmemory.J
 				var j llmemory.Job
 				var ordinal int64
 				var there bool
-				if err := rows.Scan(&j.Owner, &ordinal, &j.Attempts, &there, &j.Name, &j.Heading, &j.Context, &j.Text); err != nil {
+				if err := rows.Scan(&j.Owner, &ordinal, &j.Attempts, &there, &j.Name, &j.Heading, &j.Context, &j.Text, &j.Parts); err != nil {
 					return err
 				}
 				j.Ordinal = uint64(ordinal)
@@ -248,11 +248,11 @@ func (s *Store) Known(ctx context.Context, p llmemory.KnownParams) ([]llmemory.K
 	err = s.read(ctx, owner, func(b *pgdbm.Batch) {
 		out = nil
 		b.Queue(s.on(g, "known"), owners, hashes).Rows(collect(&out, func(rows pgx.Rows, k *llmemory.KnownVector) error {
-			var raw []byte
+			var raw [][]byte
 			if err := rows.Scan(&k.Owner, &k.Hash, &raw); err != nil {
 				return err
 			}
-			k.Vector, err = decodeVector(raw, formOf(g.Model.Dimensions).kind, nil)
+			k.Vector, err = decodeParts(raw, g.Model.Dimensions)
 			return err
 		}))
 	})
@@ -273,12 +273,12 @@ func (s *Store) Embedded(ctx context.Context, p llmemory.EmbeddedParams) ([]llme
 		out = nil
 		b.Queue(s.on(g, "embedded"), p.Owner, signed(p.Ordinals)).Rows(collect(&out, func(rows pgx.Rows, v *llmemory.LeafVector) error {
 			var ordinal int64
-			var raw []byte
+			var raw [][]byte
 			if err := rows.Scan(&ordinal, &v.Hash, &raw); err != nil {
 				return err
 			}
 			v.Generation, v.Ordinal = g.ID, uint64(ordinal)
-			v.Vector, err = decodeVector(raw, formOf(g.Model.Dimensions).kind, nil)
+			v.Vector, err = decodeParts(raw, g.Model.Dimensions)
 			return err
 		}))
 	})
@@ -297,17 +297,21 @@ func (s *Store) Complete(ctx context.Context, p llmemory.CompleteParams) (*llmem
 	}
 	n, d := len(p.Items), g.Model.Dimensions
 	owners, ordinals, hashes, flat := make([]string, n), make([]int64, n), make([][]byte, n), make([]float32, 0, n*d)
+	first, parts := make([]int32, n), make([]int32, n)
 	for i, item := range p.Items {
-		if len(item.Vector) != d {
-			return nil, &llmemory.InvalidError{Field: "vector", Rule: fmt.Sprintf("must have %d dimensions, has %d", d, len(item.Vector))}
+		of, err := llmemory.LeafVectors(item.Vector, d)
+		if err != nil {
+			return nil, err
 		}
-		owners[i], ordinals[i], hashes[i] = item.Owner, int64(item.Ordinal), item.Hash
-		flat = append(flat, vec.Settled(item.Vector)...)
+		owners[i], ordinals[i], hashes[i], first[i], parts[i] = item.Owner, int64(item.Ordinal), item.Hash, int32(len(flat)/d), int32(of)
+		for part := range slices.Chunk(item.Vector, d) {
+			flat = append(flat, vec.Settled(part)...)
+		}
 	}
 	owner := common(p.Items, func(item llmemory.CompleteItem) string { return item.Owner })
 	err = s.write(ctx, owner, func(b *pgdbm.Batch) {
 		*out = llmemory.CompleteRecord{}
-		b.Queue(s.on(g, "complete"), p.Token, owners, ordinals, hashes, flat).Rows(func(rows pgx.Rows) error {
+		b.Queue(s.on(g, "complete"), p.Token, owners, ordinals, hashes, first, parts, flat).Rows(func(rows pgx.Rows) error {
 			for rows.Next() {
 				var n int64
 				var stored bool
@@ -407,6 +411,16 @@ func (s *Store) RetryQueue(ctx context.Context, p llmemory.RetryQueueParams) (in
 		b.Queue(s.sql.Get("notify"), s.channel())
 	})
 	return int(n), err
+}
+
+// decodeParts reads the vectors of a leaf's parts one after the other.
+func decodeParts(raw [][]byte, dimensions int) (out []float32, err error) {
+	for _, part := range raw {
+		if out, err = decodeVector(part, formOf(dimensions).kind, out); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
 // decodeVector appends what pgvector sends to out: after the number of dimensions and two unused bytes the components, all in

@@ -74,6 +74,7 @@ func scanEdited(rows pgx.Rows, out *llmemory.EditDocument) error {
 		positions, tokens, lengths    []int32
 		starts, ends, ordinals        []int64
 		hashes                        [][]byte
+		parts                         []int16
 	)
 	r := readRow(rows)
 	var err error
@@ -81,7 +82,7 @@ func scanEdited(rows pgx.Rows, out *llmemory.EditDocument) error {
 		return err
 	}
 	if err := rows.Scan(append(make([]any, documentColumns), &ids, &parents, &levels, &positions, &starts, &ends, &tokens, &ordinals, &lengths,
-		&hashes, &headings, &leads, &pages, &pageEnds, &contexts, &summaries)...); err != nil {
+		&hashes, &headings, &leads, &pages, &pageEnds, &contexts, &summaries, &parts)...); err != nil {
 		return err
 	}
 	for i, id := range ids {
@@ -92,6 +93,7 @@ func scanEdited(rows pgx.Rows, out *llmemory.EditDocument) error {
 				Page: int(pages[i]), PageEnd: int(pageEnds[i]), Context: contexts[i], Summary: summaries[i],
 			},
 			Lead: leads[i], Ordinal: uint64(ordinals[i]), Length: int(lengths[i]), InputHash: hashes[i],
+			Parts: int(parts[i]),
 		})
 	}
 	return nil
@@ -101,7 +103,7 @@ func readChunk(r *row) (c llmemory.ChunkRecord) {
 	c.ID, c.DocumentID, c.ParentID, c.Level, c.Position = r.text(), r.text(), r.text(), int(r.int()), int(r.int())
 	c.Start, c.End, c.Tokens, c.Ordinal, c.Length = int(r.int()), int(r.int()), int(r.int()), uint64(r.int()), int(r.int())
 	c.InputHash, c.Heading, c.Lead, c.Text = r.bytes(), r.text(), r.text(), r.text()
-	c.Page, c.PageEnd, c.Context, c.Summary = int(r.int()), int(r.int()), r.text(), r.text()
+	c.Page, c.PageEnd, c.Context, c.Summary, c.Parts = int(r.int()), int(r.int()), r.text(), r.text(), int(r.int())
 	return c
 }
 

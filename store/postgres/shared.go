@@ -11,8 +11,8 @@ import (
 type shared struct {
 	mu          sync.Mutex
 	generations map[int64]generation
-	indexes     map[ownerGeneration]string // names of the indexes that are ready; owners without one are left out
-	woken       time.Time                  // when jobs were last told of
+	indexes     map[ownerGeneration]ownerIndex // those that are ready; owners without one are left out
+	woken       time.Time                      // when jobs were last told of
 	statements  map[generationStatement]string
 
 	secured atomic.Bool // row-level security holds for the store's role
@@ -22,6 +22,12 @@ type shared struct {
 type ownerGeneration struct {
 	generation int64
 	owner      string
+}
+
+// ownerIndex is an index of an owner's vectors.
+type ownerIndex struct {
+	name    string // "" for none
+	vectors int64  // when it was built
 }
 
 // generationStatement is all that the text of a statement for a generation depends on.
@@ -53,25 +59,25 @@ func (c *shared) keep(key generationStatement, sql string) {
 	c.statements[key] = sql
 }
 
-// index returns the name of the index of an owner's vectors, as of the owner's last search; "" for none.
-func (c *shared) index(generation int64, owner string) string {
+// index returns the index of an owner's vectors, as of the owner's last search.
+func (c *shared) index(generation int64, owner string) ownerIndex {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.indexes[ownerGeneration{generation, owner}]
 }
 
 // learnIndex notes which index an owner has now.
-func (c *shared) learnIndex(generation int64, owner, name string) {
+func (c *shared) learnIndex(generation int64, owner string, index ownerIndex) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	key := ownerGeneration{generation, owner}
 	switch {
-	case name == "":
+	case index.name == "":
 		delete(c.indexes, key)
 	case c.indexes == nil:
-		c.indexes = map[ownerGeneration]string{key: name}
+		c.indexes = map[ownerGeneration]ownerIndex{key: index}
 	default:
-		c.indexes[key] = name
+		c.indexes[key] = index
 	}
 }
 
@@ -98,7 +104,7 @@ func (c *shared) forget(id int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.generations, id)
-	maps.DeleteFunc(c.indexes, func(k ownerGeneration, _ string) bool { return k.generation == id })
+	maps.DeleteFunc(c.indexes, func(k ownerGeneration, _ ownerIndex) bool { return k.generation == id })
 }
 
 // wakeEvery is how often at most the edits of a process tell workers of new jobs. Telling makes commits wait for each other, so

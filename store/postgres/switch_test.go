@@ -223,7 +223,7 @@ func (s *switching) search(ctx context.Context, n int) {
 	if before == after && (before == 0 && model != oldModel || before == 2 && model != newModel) {
 		s.Errorf("search %d: answered by the %s model in phase %d", n, model, before)
 	}
-	if err := checkHits(r, question, model, dimensions); err != nil {
+	if err := checkHits(r, question, model, dimensions, func(string) int { return 1 }); err != nil {
 		s.Errorf("search %d, by the %s model: %v", n, model, err)
 	}
 	s.mu.Lock()

@@ -57,7 +57,7 @@ var verses = chunk.Func{Name: "verses-1", Cut: func(_ context.Context, t chunk.T
 	at := 0
 	for l := range strings.SplitSeq(t.Content, "\n") {
 		if l != "" {
-			out = append(out, chunk.Piece{Start: at, End: at + len(l), Parent: -1, Tokens: len(strings.Fields(l))})
+			out = append(out, chunk.Piece{Start: at, End: at + len(l), Parent: -1, Tokens: len(strings.Fields(l)), Parts: verseParts(l)})
 		}
 		at += len(l) + 1
 	}
@@ -68,6 +68,9 @@ var verses = chunk.Func{Name: "verses-1", Cut: func(_ context.Context, t chunk.T
 	}
 	return out, nil
 }}
+
+// verseParts returns in how many parts a line is embedded: some in one, some in two.
+func verseParts(line string) int { return 1 + len(line)%2 }
 
 func numbered(n int, format string) string {
 	list := make([]string, n)

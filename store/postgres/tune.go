@@ -228,9 +228,13 @@ func (w *indexWork) do(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var vectors int64
+	if err := s.db.QueryRow(ctx, s.on(w.generation, "owner_vectors"), w.owner.id).Scan(&vectors); err != nil {
+		return err
+	}
 	conn, err := s.db.Pool().Dial(ctx, map[string]string{
 		"application_name": "llmemory index", "statement_timeout": "0", "lock_timeout": "0",
-		"maintenance_work_mem": strconv.FormatInt(max(w.memory, min(i.memory(w.owner.leaves), maxBuildMemory))>>10, 10),
+		"maintenance_work_mem": strconv.FormatInt(max(w.memory, min(i.memory(vectors), maxBuildMemory))>>10, 10),
 		// Builds by several processes have a fault before pgvector 0.8.2, CVE-2026-3172.
 		"max_parallel_maintenance_workers": "0",
 	})

@@ -77,7 +77,7 @@ func (v *view) Postings(ctx context.Context, p llmemory.PostingsParams) (*llmemo
 		pages    []llmemory.IndexPage
 		ordinals []int64
 		active   int64
-		index    string
+		index    ownerIndex
 	)
 	name := "view_pages"
 	if p.Positions {
@@ -104,7 +104,7 @@ func (v *view) Postings(ctx context.Context, p llmemory.PostingsParams) (*llmemo
 			}
 			return scanState(rows, &state)
 		})
-		b.Queue(s.sql.Get("active_generation"), p.Owner).Row(func(row pgx.Row) error { return row.Scan(&active, &index) })
+		b.Queue(s.sql.Get("active_generation"), p.Owner).Row(func(row pgx.Row) error { return row.Scan(&active, &index.name, &index.vectors) })
 		if len(p.Terms) > 0 {
 			b.Queue(s.sql.Get("view_segments"), p.Owner).Rows(collect(&segments, scanSegment))
 			b.Queue(s.sql.Get(name), p.Owner, p.Terms).Rows(collect(&pages, scanPage))

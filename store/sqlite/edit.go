@@ -274,7 +274,7 @@ func chunkArgs(owner string, r llmemory.ChunkRecord) []any {
 		ordinal = r.Ordinal
 	}
 	return []any{owner, uuid(r.ID), uuid(r.ParentID), r.Position, r.Start, r.End, r.Tokens, ordinal, r.Length, r.InputHash, r.Heading, r.Lead,
-		r.Page, r.PageEnd, r.Context, r.Summary}
+		r.Page, r.PageEnd, r.Context, r.Summary, r.Parts}
 }
 
 // changeIndex writes the changes of the text index.

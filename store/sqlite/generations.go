@@ -237,8 +237,8 @@ func (s *Store) Progress(ctx context.Context, p llmemory.ProgressParams) (*llmem
 			return err
 		}
 		return c.query(s.sql.Get("progress_vectors"), func(r row) error {
-			out.Vectors, out.Bytes, out.Waiting, out.Dead = r.ColumnInt64(0), r.ColumnInt64(1), r.ColumnInt64(2), r.ColumnInt64(3)
-			out.Bytes += out.Vectors * int64(4*dimensions)
+			out.Vectors, out.Bytes, out.Waiting, out.Dead = r.ColumnInt64(0), r.ColumnInt64(2), r.ColumnInt64(3), r.ColumnInt64(4)
+			out.Bytes += r.ColumnInt64(1) * int64(4*dimensions)
 			return nil
 		}, p.Generation)
 	})
@@ -273,7 +273,7 @@ func (s *Store) Inputs(ctx context.Context, p llmemory.InputsParams) ([]llmemory
 				if !seen[at] {
 					seen[at] = true
 					out = append(out, llmemory.JobInput{Owner: r.ColumnText(1), Name: r.ColumnText(2), Heading: r.ColumnText(3),
-						Context: r.ColumnText(4), Text: r.ColumnText(5)})
+						Context: r.ColumnText(4), Text: r.ColumnText(5), Parts: r.ColumnInt(6)})
 				}
 				return nil
 			}, from); err != nil {

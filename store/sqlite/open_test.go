@@ -16,7 +16,10 @@ import (
 	"testing/fstest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/llmemory/llmemory"
+	"github.com/llmemory/llmemory/embedding/embedtest"
 	"github.com/llmemory/llmemory/internal/migrate"
 	"github.com/llmemory/llmemory/internal/soak"
 	"github.com/llmemory/llmemory/store/sqlite"
@@ -341,7 +344,8 @@ func readAll(ctx context.Context, path string) (_ string, err error) {
 func migrations(tb testing.TB, more map[string]string) fs.FS {
 	tb.Helper()
 	files := fstest.MapFS{}
-	for _, name := range []string{"001_documents.sql", "001_documents.down.sql", "002_sources.sql", "002_sources.down.sql", "003_failures.sql", "003_failures.down.sql"} {
+	for _, name := range []string{"001_documents.sql", "001_documents.down.sql", "002_sources.sql", "002_sources.down.sql", "003_failures.sql", "003_failures.down.sql",
+		"004_parts.sql", "004_parts.down.sql"} {
 		raw, err := os.ReadFile(filepath.Join("migrations", name))
 		must(tb, err)
 		files[name] = &fstest.MapFile{Data: raw}
@@ -358,14 +362,14 @@ func TestMigrations(t *testing.T) {
 	ctx, path := t.Context(), newPath(t)
 	fill(t, path, 4)
 	want := everything(t, path)
-	next := migrations(t, map[string]string{"004_notes.sql": "CREATE TABLE {{tables.notes}} (owner_id TEXT PRIMARY KEY, note TEXT);\nINSERT INTO notes VALUES ('o', 'n');"})
-	broken := migrations(t, map[string]string{"004_notes.sql": "CREATE TABLE {{tables.notes}} (owner_id TEXT);\nINSERT INTO\n  notes VALUE (1);"})
+	next := migrations(t, map[string]string{"005_notes.sql": "CREATE TABLE {{tables.notes}} (owner_id TEXT PRIMARY KEY, note TEXT);\nINSERT INTO notes VALUES ('o', 'n');"})
+	broken := migrations(t, map[string]string{"005_notes.sql": "CREATE TABLE {{tables.notes}} (owner_id TEXT);\nINSERT INTO\n  notes VALUE (1);"})
 
 	if _, err := sqlite.OpenWith(ctx, path, &sqlite.Options{RequireMigrated: true}, next); !errors.Is(err, migrate.ErrPending) {
 		t.Errorf("pending where it must not be: %v", err)
 	}
 	var place *migrate.Error
-	if _, err := sqlite.OpenWith(ctx, path, nil, broken); !errors.As(err, &place) || place.File != "004_notes.sql" || place.Line != 3 {
+	if _, err := sqlite.OpenWith(ctx, path, nil, broken); !errors.As(err, &place) || place.File != "005_notes.sql" || place.Line != 3 {
 		t.Errorf("a broken file: %v, want its name and line 3", err)
 	}
 	if got := everything(t, path); got != want {
@@ -460,7 +464,7 @@ func TestUpgrade(t *testing.T) {
 	must(t, err)
 	down, err := m.Down(ctx, 1)
 	must(t, errors.Join(err, m.Close()))
-	if len(down) != 2 {
+	if len(down) != 3 {
 		t.Fatalf("undone: %v", down)
 	}
 	if got := everything(t, path); got != want {
@@ -475,4 +479,61 @@ func TestUpgrade(t *testing.T) {
 	if again.Status != llmemory.Unchanged {
 		t.Errorf("added again after the upgrade: %s", again.Status)
 	}
+}
+
+// TestUpgradeVectors takes vectors of several parts back to the tables of when a passage had one, and forward again: the owner's passages
+// are embedded anew, as a whole, since the older tables know of no parts.
+func TestUpgradeVectors(t *testing.T) {
+	t.Parallel()
+	ctx, path := t.Context(), newPath(t)
+	e := embedtest.New(embedtest.Config{Model: "m", Dimensions: 16})
+	var long strings.Builder
+	for i := range 90 {
+		fmt.Fprintf(&long, "Sentence %d tells of water and of stone. ", i)
+	}
+	var memory *llmemory.Memory
+	open := func() (vectors, leaves int64, close func() error) {
+		t.Helper()
+		store, err := sqlite.Open(ctx, path, nil)
+		must(t, err)
+		memory, err = llmemory.New(store, &llmemory.Config{Embedder: e})
+		must(t, err)
+		g, err := memory.AddGeneration(ctx, nil, "")
+		must(t, err)
+		p, err := memory.Progress(ctx, g.ID)
+		must(t, err)
+		return p.Vectors, p.Leaves, store.Close
+	}
+	find := func() (out []string) {
+		t.Helper()
+		found, err := memory.Owner("o").Search(ctx, "stone", &llmemory.SearchOptions{Mode: llmemory.ByVector})
+		must(t, err)
+		for _, h := range found.Hits {
+			out = append(out, h.Text)
+		}
+		slices.Sort(out)
+		return out
+	}
+	_, _, closeStore := open()
+	for _, doc := range []llmemory.Document{{Key: "long", Content: long.String()}, {Key: "short", Content: "a stone"}} {
+		_, err := memory.Owner("o").Add(ctx, doc)
+		must(t, err)
+	}
+	want := find()
+	must(t, closeStore())
+	m, err := sqlite.OpenMigrator(ctx, path, false, nil)
+	must(t, err)
+	_, err = m.Down(ctx, 3)
+	must(t, errors.Join(err, m.Close()))
+	vectors, leaves, closeStore := open()
+	if vectors != 0 || leaves < 3 || len(find()) > 0 {
+		t.Errorf("after the upgrade %d of %d passages have vectors, and %q are found: want none", vectors, leaves, find())
+	}
+	if p, err := memory.EmbedQueue(ctx, nil); err != nil || p.Embedded != int(leaves) {
+		t.Errorf("embedded: %+v, %v", p, err)
+	}
+	if diff := cmp.Diff(want, find()); diff != "" {
+		t.Errorf("found (-before +after):\n%s", diff)
+	}
+	must(t, closeStore())
 }

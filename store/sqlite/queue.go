@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"strings"
 	"time"
@@ -23,11 +22,12 @@ func (e *edit) vectors(c *conn, x llmemory.Changes, out *llmemory.Committed) err
 		known[g.ID] = g.Model.Dimensions
 	}
 	for _, v := range x.Vectors {
-		switch d, ok := known[v.Generation]; {
-		case !ok:
+		d, ok := known[v.Generation]
+		if !ok {
 			return noGeneration(v.Generation)
-		case len(v.Vector) != d:
-			return &llmemory.InvalidError{Field: "vector", Rule: fmt.Sprintf("must have %d dimensions, has %d", d, len(v.Vector))}
+		}
+		if _, err := llmemory.LeafVectors(v.Vector, d); err != nil {
+			return err
 		}
 	}
 	for _, g := range e.sets {
@@ -256,7 +256,7 @@ func (s *Store) Claim(ctx context.Context, p llmemory.ClaimParams) ([]llmemory.J
 			there := false
 			if err := c.query(s.sql.Get("job_input"), func(r row) error {
 				there = true
-				t.Name, t.Heading, t.Context, t.Text = r.ColumnText(0), r.ColumnText(1), r.ColumnText(2), r.ColumnText(3)
+				t.Name, t.Heading, t.Context, t.Text, t.Parts = r.ColumnText(0), r.ColumnText(1), r.ColumnText(2), r.ColumnText(3), r.ColumnInt(4)
 				return nil
 			}, t.Owner, t.Ordinal); err != nil {
 				return err
@@ -419,8 +419,8 @@ func (s *Store) Complete(ctx context.Context, p llmemory.CompleteParams) (*llmem
 			return err
 		}
 		for _, item := range p.Items {
-			if len(item.Vector) != known.dimensions {
-				return &llmemory.InvalidError{Field: "vector", Rule: fmt.Sprintf("must have %d dimensions, has %d", known.dimensions, len(item.Vector))}
+			if _, err := llmemory.LeafVectors(item.Vector, known.dimensions); err != nil {
+				return err
 			}
 		}
 		token := uuid(p.Token)

@@ -104,12 +104,12 @@ func scanChunk(r row, c *llmemory.ChunkRecord) error {
 	c.Level, c.Position, c.Start, c.End, c.Tokens = r.ColumnInt(3), r.ColumnInt(4), r.ColumnInt(5), r.ColumnInt(6), r.ColumnInt(7)
 	c.Ordinal, c.Length, c.InputHash = uint64(r.ColumnInt64(8)), r.ColumnInt(9), blob(r, 10)
 	c.Heading, c.Lead, c.Text = r.ColumnText(11), r.ColumnText(12), r.ColumnText(13)
-	c.Page, c.PageEnd, c.Context, c.Summary = r.ColumnInt(14), r.ColumnInt(15), r.ColumnText(16), r.ColumnText(17)
+	c.Page, c.PageEnd, c.Context, c.Summary, c.Parts = r.ColumnInt(14), r.ColumnInt(15), r.ColumnText(16), r.ColumnText(17), r.ColumnInt(18)
 	return nil
 }
 
 // chunkColumns is how many columns scanChunk reads.
-const chunkColumns = 18
+const chunkColumns = 19
 
 func scanHit(r row, h *llmemory.HitRecord) error {
 	if err := scanChunk(r, &h.Chunk); err != nil {

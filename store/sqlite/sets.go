@@ -11,9 +11,9 @@ import (
 	"github.com/llmemory/llmemory/internal/vecscan"
 )
 
-// vectorSet is what an owner has in a generation. Vectors are kept twice: as they came, a row each, and quantised, in pages of many,
-// which is what is scanned. Every change of a set has a number, its version, and what changed is a page of its own; small pages are
-// merged, as segments of the text index are. So whoever holds the set in memory as of one version comes up to another by reading a
+// vectorSet is what an owner has in a generation. Vectors are kept twice: as they came, a row for each leaf with those of its parts, and
+// quantised, in pages of many, which is what is scanned. Every change of a set has a number, its version, and what changed is a page of
+// its own; small pages are merged, as segments of the text index are. So whoever holds the set in memory as of one version comes up to another by reading a
 // little, and adding a vector writes little.
 type vectorSet struct {
 	id         int64 // 0 if there is none yet
@@ -21,8 +21,9 @@ type vectorSet struct {
 	dimensions int
 	version    uint64 // of the last change
 	since      uint64 // the version from which on the pages tell what was removed
-	vectors    int64
-	removed    int64 // vectors that the pages hold still
+	leaves     int64  // that have their vectors
+	vectors    int64  // of their parts
+	removed    int64  // vectors that the pages hold still
 }
 
 // maxOrdinal bounds ordinals: a vector's key is the number of its set and its ordinal in one.
@@ -36,7 +37,7 @@ func (s *Store) vectorSet(c *conn, owner string, generation int64, dimensions in
 	v := vectorSet{generation: generation, dimensions: dimensions}
 	err := c.query(s.sql.Get("set"), func(r row) error {
 		v.id, v.version, v.since = r.ColumnInt64(0), uint64(r.ColumnInt64(1)), uint64(r.ColumnInt64(2))
-		v.vectors, v.removed = r.ColumnInt64(3), r.ColumnInt64(4)
+		v.leaves, v.vectors, v.removed = r.ColumnInt64(3), r.ColumnInt64(4), r.ColumnInt64(5)
 		return nil
 	}, owner, generation)
 	return v, err
@@ -84,7 +85,7 @@ func (s *Store) changeSet(c *conn, v vectorSet) *setEdit {
 	return &setEdit{vectorSet: v, store: s, conn: c, next: v.version + 1, page: vecscan.NewPage(v.dimensions)}
 }
 
-// put stores a vector, unless its ordinal has one.
+// put stores a leaf's vector, unless its ordinal has one.
 func (e *setEdit) put(ordinal uint64, hash []byte, v []float32) error {
 	if ordinal > maxOrdinal {
 		return fmt.Errorf("sqlite: leaf %d: ordinals end at %d", ordinal, uint64(maxOrdinal))
@@ -97,25 +98,33 @@ func (e *setEdit) put(ordinal uint64, hash []byte, v []float32) error {
 		return nil
 	}
 	e.changed = true
-	e.vectors++
-	e.page.Add(ordinal, e.next, v)
+	e.leaves++
+	for part := range slices.Chunk(v, e.dimensions) {
+		e.vectors++
+		e.page.Add(ordinal, e.next, part)
+	}
 	if e.page.Len() >= fullPage {
 		return e.putPage()
 	}
 	return nil
 }
 
-// drop removes a vector, if there is one.
+// drop removes a leaf's vector, if there is one.
 func (e *setEdit) drop(ordinal uint64) error {
 	if ordinal > maxOrdinal {
 		return nil
 	}
-	if err := e.conn.exec(e.store.sql.Get("drop_vector"), vectorID(e.id, ordinal)); err != nil || e.conn.raw.Changes() == 0 {
+	var parts int64
+	if err := e.conn.query(e.store.sql.Get("drop_vector"), func(r row) error {
+		parts = r.ColumnInt64(0) / int64(4*e.dimensions)
+		return nil
+	}, vectorID(e.id, ordinal)); err != nil || parts == 0 {
 		return err
 	}
 	e.changed = true
-	e.vectors--
-	e.removed++
+	e.leaves--
+	e.vectors -= parts
+	e.removed += parts
 	e.page.Remove(ordinal, e.next)
 	return nil
 }
@@ -165,7 +174,7 @@ func (e *setEdit) finish() error {
 	if err != nil {
 		return err
 	}
-	return e.conn.exec(e.store.sql.Get("change_set"), e.id, e.version, e.since, e.vectors, e.removed)
+	return e.conn.exec(e.store.sql.Get("change_set"), e.id, e.version, e.since, e.leaves, e.vectors, e.removed)
 }
 
 func (e *setEdit) putPage() error {
@@ -285,22 +294,24 @@ func encodeVector(out []byte, v []float32) []byte {
 	return out
 }
 
-// decodeVector reads a stored vector into out, which is used if it is large enough.
+// decodeVector reads a leaf's stored vector into out, which is used if it is large enough.
 func decodeVector(out []float32, raw []byte, dimensions int) ([]float32, error) {
-	if len(raw) != 4*dimensions {
+	n := len(raw) / 4
+	if n == 0 || len(raw)%(4*dimensions) > 0 {
 		return nil, fmt.Errorf("%w: a vector of %d bytes, not of %d dimensions", llmemory.ErrCorrupt, len(raw), dimensions)
 	}
-	if cap(out) < dimensions {
-		out = make([]float32, dimensions)
+	if cap(out) < n {
+		out = make([]float32, n)
 	}
-	out = out[:dimensions]
+	out = out[:n]
 	for i := range out {
 		out[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:]))
 	}
 	return out, nil
 }
 
-// cosines returns a function that computes the cosines of the set's vectors to a query from what is stored.
+// cosines returns a function that computes the cosines of the set's leaves to a query from what is stored: of each that of its nearest
+// part.
 func (s *Store) cosines(c *conn, v vectorSet, query []float32) func(ordinal uint64) (float64, error) {
 	var scratch []float32
 	sql := s.sql.Get("vector")
@@ -309,7 +320,10 @@ func (s *Store) cosines(c *conn, v vectorSet, query []float32) func(ordinal uint
 		err = c.query(sql, func(r row) (err error) {
 			found = true
 			if scratch, err = decodeVector(scratch, r.ColumnRawBlob(0), v.dimensions); err == nil {
-				cosine = vec.Cosine(query, scratch)
+				cosine = vec.Cosine(query, scratch[:v.dimensions])
+				for part := range slices.Chunk(scratch[v.dimensions:], v.dimensions) {
+					cosine = max(cosine, vec.Cosine(query, part))
+				}
 			}
 			return err
 		}, vectorID(v.id, ordinal))

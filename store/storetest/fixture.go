@@ -15,7 +15,7 @@ import (
 
 // paragraphs is a chunker whose result a test can foresee: every paragraph is a leaf, every three of them have a parent, a
 // paragraph that begins with "# " is the heading of those after it, one that ends with "{word}" has the context "about word" and the
-// summary "word", and tokens are words.
+// summary "word", one that begins with "[2] " is embedded in 2 parts, and tokens are words.
 func paragraphs() chunk.Chunker {
 	blank, braced := regexp.MustCompile(`\n\s*\n`), regexp.MustCompile(`\{(\w+)\}$`)
 	return chunk.Func{Name: "storetest paragraphs 1", Cut: func(ctx context.Context, t chunk.Text) ([]chunk.Piece, error) {
@@ -30,7 +30,8 @@ func paragraphs() chunk.Chunker {
 					heading = []string{title}
 				}
 				start := at + strings.Index(part, text)
-				leaf := chunk.Piece{Start: start, End: start + len(text), Parent: -1, Heading: heading, Tokens: len(strings.Fields(text))}
+				leaf := chunk.Piece{Start: start, End: start + len(text), Parent: -1, Heading: heading, Tokens: len(strings.Fields(text)),
+					Parts: partsOf(text)}
 				if word := braced.FindStringSubmatch(text); word != nil {
 					leaf.Context, leaf.Summary = "about "+word[1], word[1]
 				}
@@ -55,6 +56,13 @@ func paragraphs() chunk.Chunker {
 		}
 		return out, ctx.Err()
 	}}
+}
+
+// partsOf returns in how many parts a paragraph is embedded.
+func partsOf(paragraph string) int {
+	n := 1
+	_, _ = fmt.Sscanf(paragraph, "[%d] ", &n)
+	return n
 }
 
 // join makes a text of paragraphs.

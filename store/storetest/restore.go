@@ -35,7 +35,7 @@ func variety() []llmemory.Document {
 	docs := []llmemory.Document{
 		{Key: "plain", Name: "Plain", Language: "en", Content: "running water"},
 		{OriginID: "o2", Key: "headed", Name: "Über „Häuser“", Type: llmemory.Markdown, Date: date, Content: " \n" + join("# Top", "one house", "two houses", "three", "# Next", "four") + "\n\t"},
-		{Key: "german", Type: llmemory.PDF, Language: "de", Content: join("Das Haus am See", "Die Häuser der Stadt"),
+		{Key: "german", Type: llmemory.PDF, Language: "de", Content: join("Das Haus am See", "[3] Die Häuser der Stadt. Der See. Das Tal."),
 			Metadata: map[string]any{"n": 1.5, "big": 12345678901234567.0, "list": []any{"a", nil, true, map[string]any{"b": "<&>"}}, "tag": "x"}},
 		{Key: "chinese", Content: "数据 running 数据库"},
 		{Key: "bare", Language: "en", Content: join("never embedded", "running on"), Embed: llmemory.EmbedNever},

@@ -71,6 +71,7 @@ func RunWith(t *testing.T, open func(tb testing.TB) llmemory.Store, o Options) {
 		{"Batch", s.batchCases()},
 		{"Search", s.searchCases()},
 		{"Vectors", s.vectorCases()},
+		{"Parts", s.partCases()},
 		{"Queue", s.queueCases()},
 		{"Worker", s.workerCases()},
 		{"Tenancy", s.tenancyCases()},

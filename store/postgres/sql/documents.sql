@@ -17,7 +17,7 @@ WHERE owner_id = $1 AND document_id = $2::uuid;
 -- name: document_chunks
 SELECT chunk_id::text, document_id::text, coalesce(parent_id::text, ''), level, position, start_byte, end_byte, tokens,
        coalesce(ordinal, 0), length, input_hash, heading, lead, content,
-       page, page_end, context, summary
+       page, page_end, context, summary, parts
 FROM {{tables.document_chunks}}
 WHERE owner_id = $1 AND document_id = $2::uuid AND level BETWEEN $3 AND $4
 ORDER BY level, position;
@@ -25,7 +25,7 @@ ORDER BY level, position;
 -- name: chunk_page
 SELECT chunk_id::text, document_id::text, coalesce(parent_id::text, ''), level, position, start_byte, end_byte, tokens,
        coalesce(ordinal, 0), length, input_hash, heading, lead, content,
-       page, page_end, context, summary
+       page, page_end, context, summary, parts
 FROM {{tables.document_chunks}}
 WHERE owner_id = $1 AND document_id = $2::uuid AND level = $3 AND position >= $4::bigint AND position < $5::bigint
 ORDER BY position;

@@ -28,7 +28,8 @@ LEFT JOIN LATERAL (
            pg_catalog.array_agg(position), pg_catalog.array_agg(start_byte), pg_catalog.array_agg(end_byte),
            pg_catalog.array_agg(tokens), pg_catalog.array_agg(coalesce(ordinal, 0)), pg_catalog.array_agg(length),
            pg_catalog.array_agg(input_hash), pg_catalog.array_agg(heading), pg_catalog.array_agg(lead), pg_catalog.array_agg(page),
-           pg_catalog.array_agg(page_end), pg_catalog.array_agg(context), pg_catalog.array_agg(summary)
+           pg_catalog.array_agg(page_end), pg_catalog.array_agg(context), pg_catalog.array_agg(summary),
+           pg_catalog.array_agg(parts)
     FROM {{tables.document_chunks}}
     WHERE owner_id = $1 AND document_id = d.document_id
 ) c ON true
@@ -44,7 +45,8 @@ LEFT JOIN LATERAL (
            pg_catalog.array_agg(position), pg_catalog.array_agg(start_byte), pg_catalog.array_agg(end_byte),
            pg_catalog.array_agg(tokens), pg_catalog.array_agg(coalesce(ordinal, 0)), pg_catalog.array_agg(length),
            pg_catalog.array_agg(input_hash), pg_catalog.array_agg(''::text), pg_catalog.array_agg(''::text), pg_catalog.array_agg(page),
-           pg_catalog.array_agg(page_end), pg_catalog.array_agg(''::text), pg_catalog.array_agg(''::text)
+           pg_catalog.array_agg(page_end), pg_catalog.array_agg(''::text), pg_catalog.array_agg(''::text),
+           pg_catalog.array_agg(parts)
     FROM {{tables.document_chunks}}
     WHERE owner_id = $1 AND document_id = d.document_id
 ) c ON true
@@ -61,7 +63,8 @@ LEFT JOIN LATERAL (
            pg_catalog.array_agg(position), pg_catalog.array_agg(start_byte), pg_catalog.array_agg(end_byte),
            pg_catalog.array_agg(tokens), pg_catalog.array_agg(coalesce(ordinal, 0)), pg_catalog.array_agg(length),
            pg_catalog.array_agg(input_hash), pg_catalog.array_agg(''::text), pg_catalog.array_agg(''::text), pg_catalog.array_agg(page),
-           pg_catalog.array_agg(page_end), pg_catalog.array_agg(''::text), pg_catalog.array_agg(''::text)
+           pg_catalog.array_agg(page_end), pg_catalog.array_agg(''::text), pg_catalog.array_agg(''::text),
+           pg_catalog.array_agg(parts)
     FROM {{tables.document_chunks}}
     WHERE owner_id = $1 AND document_id = d.document_id
 ) c ON true
@@ -159,12 +162,13 @@ ON CONFLICT (owner_id, document_id) DO UPDATE SET
 
 -- name: insert_chunks
 INSERT INTO {{tables.document_chunks}} (owner_id, chunk_id, document_id, parent_id, level, position, start_byte, end_byte,
-    tokens, ordinal, length, input_hash, heading, lead, page, page_end, context, summary, content)
+    tokens, ordinal, length, input_hash, heading, lead, page, page_end, context, summary, parts, content)
 SELECT $1, id, document, nullif(parent, '')::uuid, level, position, start, stop, tokens, nullif(ordinal, -1), length, hash,
-       heading, lead, page, page_end, context, summary, content
+       heading, lead, page, page_end, context, summary, parts, content
 FROM unnest($2::uuid[], $3::text[], $4::integer[], $5::bigint[], $6::bigint[], $7::integer[], $8::bigint[], $9::integer[],
-    $10::bytea[], $11::text[], $12::text[], $13::integer[], $14::integer[], $15::text[], $16::text[], $17::uuid[], $18::smallint[], $19::text[])
-    AS v (id, parent, position, start, stop, tokens, ordinal, length, hash, heading, lead, page, page_end, context, summary,
+    $10::bytea[], $11::text[], $12::text[], $13::integer[], $14::integer[], $15::text[], $16::text[], $17::smallint[],
+    $18::uuid[], $19::smallint[], $20::text[])
+    AS v (id, parent, position, start, stop, tokens, ordinal, length, hash, heading, lead, page, page_end, context, summary, parts,
         document, level, content);
 
 -- name: change_chunks
@@ -176,20 +180,20 @@ WITH gone AS (
     UPDATE {{tables.document_chunks}} c SET
         parent_id = nullif(v.parent, '')::uuid, position = v.position, start_byte = v.start, end_byte = v.stop,
         tokens = v.tokens, ordinal = nullif(v.ordinal, -1), length = v.length, input_hash = v.hash, heading = v.heading,
-        lead = v.lead, page = v.page, page_end = v.page_end, context = v.context, summary = v.summary
+        lead = v.lead, page = v.page, page_end = v.page_end, context = v.context, summary = v.summary, parts = v.parts
     FROM unnest($3::uuid[], $4::text[], $5::integer[], $6::bigint[], $7::bigint[], $8::integer[], $9::bigint[], $10::integer[],
-        $11::bytea[], $12::text[], $13::text[], $14::integer[], $15::integer[], $16::text[], $17::text[])
-        AS v (id, parent, position, start, stop, tokens, ordinal, length, hash, heading, lead, page, page_end, context, summary)
+        $11::bytea[], $12::text[], $13::text[], $14::integer[], $15::integer[], $16::text[], $17::text[], $18::smallint[])
+        AS v (id, parent, position, start, stop, tokens, ordinal, length, hash, heading, lead, page, page_end, context, summary, parts)
     WHERE c.owner_id = $1 AND c.chunk_id = v.id
 )
 INSERT INTO {{tables.document_chunks}} (owner_id, chunk_id, document_id, parent_id, level, position, start_byte, end_byte,
-    tokens, ordinal, length, input_hash, heading, lead, page, page_end, context, summary, content)
+    tokens, ordinal, length, input_hash, heading, lead, page, page_end, context, summary, parts, content)
 SELECT $1, id, document, nullif(parent, '')::uuid, level, position, start, stop, tokens, nullif(ordinal, -1), length, hash,
-       heading, lead, page, page_end, context, summary, content
-FROM unnest($18::uuid[], $19::text[], $20::integer[], $21::bigint[], $22::bigint[], $23::integer[], $24::bigint[],
-    $25::integer[], $26::bytea[], $27::text[], $28::text[], $29::integer[], $30::integer[], $31::text[], $32::text[],
-    $33::uuid[], $34::smallint[], $35::text[])
-    AS v (id, parent, position, start, stop, tokens, ordinal, length, hash, heading, lead, page, page_end, context, summary,
+       heading, lead, page, page_end, context, summary, parts, content
+FROM unnest($19::uuid[], $20::text[], $21::integer[], $22::bigint[], $23::bigint[], $24::integer[], $25::bigint[],
+    $26::integer[], $27::bytea[], $28::text[], $29::text[], $30::integer[], $31::integer[], $32::text[], $33::text[], $34::smallint[],
+    $35::uuid[], $36::smallint[], $37::text[])
+    AS v (id, parent, position, start, stop, tokens, ordinal, length, hash, heading, lead, page, page_end, context, summary, parts,
         document, level, content);
 
 -- name: set_lengths
@@ -261,45 +265,52 @@ DELETE FROM {{tables.embeddings}} WHERE owner_id || '' = $1 AND ctid = ANY (ARRA
     FROM pg_catalog.unnest($2::bigint[]) AS w (ordinal)
     CROSS JOIN LATERAL (
         SELECT ctid FROM {{tables.embeddings}}
-        WHERE owner_id = $1 AND ordinal >= w.ordinal AND ordinal <= w.ordinal ORDER BY ordinal LIMIT 1
+        WHERE owner_id = $1 AND ordinal >= w.ordinal AND ordinal <= w.ordinal ORDER BY ordinal LIMIT /*parts*/
     ) e
 ));
 
 -- name: insert_vectors
-INSERT INTO {{tables.embeddings}} (owner_id, ordinal, input_hash, embedding)
-SELECT $1, ordinal, hash, ($4::real[])[(n - 1) * /*dimensions*/ + 1 : n * /*dimensions*/]::/*vector*/
-FROM unnest($2::bigint[], $3::bytea[]) WITH ORDINALITY AS v (ordinal, hash, n)
-ON CONFLICT (owner_id, ordinal) DO NOTHING;
+INSERT INTO {{tables.embeddings}} (owner_id, ordinal, part, input_hash, embedding)
+SELECT $1, ordinal, part, hash, ($5::real[])[(n - 1) * /*dimensions*/ + 1 : n * /*dimensions*/]::/*vector*/
+FROM unnest($2::bigint[], $3::smallint[], $4::bytea[]) WITH ORDINALITY AS v (ordinal, part, hash, n)
+ON CONFLICT (owner_id, ordinal, part) DO NOTHING;
 
 -- name: queue_leaves
 -- Vectors of ordinals that go out of use are removed. Leaves whose input the owner has a vector of get a copy, also of one that
 -- is removed; the others are queued, and returned. $5 is the token of a lease on them, empty for none, $7 the channel to wake
 -- workers by, empty for not.
 WITH leaf AS MATERIALIZED (
-    SELECT v.ordinal, v.hash, k.embedding
+    SELECT v.ordinal, v.hash, k.ordinal AS model
     FROM unnest($3::bigint[], $4::bytea[]) AS v (ordinal, hash)
     LEFT JOIN LATERAL (
-        SELECT embedding FROM {{tables.embeddings}}
+        SELECT ordinal FROM {{tables.embeddings}}
         WHERE owner_id = $1 AND input_hash >= v.hash AND input_hash <= v.hash ORDER BY input_hash LIMIT 1
     ) k ON true
+), known AS MATERIALIZED (
+    SELECT l.ordinal, l.hash, e.part, e.embedding
+    FROM leaf l
+    CROSS JOIN LATERAL (
+        SELECT part, embedding FROM {{tables.embeddings}}
+        WHERE owner_id = $1 AND ordinal >= l.model AND ordinal <= l.model ORDER BY ordinal LIMIT /*parts*/
+    ) e
 ), gone AS (
     DELETE FROM {{tables.embeddings}} WHERE owner_id || '' = $1 AND ctid = ANY (ARRAY(
         SELECT e.ctid
         FROM pg_catalog.unnest($2::bigint[]) AS w (ordinal)
         CROSS JOIN LATERAL (
             SELECT ctid FROM {{tables.embeddings}}
-            WHERE owner_id = $1 AND ordinal >= w.ordinal AND ordinal <= w.ordinal ORDER BY ordinal LIMIT 1
+            WHERE owner_id = $1 AND ordinal >= w.ordinal AND ordinal <= w.ordinal ORDER BY ordinal LIMIT /*parts*/
         ) e
     ))
 ), copied AS (
-    INSERT INTO {{tables.embeddings}} (owner_id, ordinal, input_hash, embedding)
-    SELECT $1, ordinal, hash, embedding FROM leaf WHERE embedding IS NOT NULL
-    ON CONFLICT (owner_id, ordinal) DO NOTHING
+    INSERT INTO {{tables.embeddings}} (owner_id, ordinal, part, input_hash, embedding)
+    SELECT $1, ordinal, part, hash, embedding FROM known
+    ON CONFLICT (owner_id, ordinal, part) DO NOTHING
 ), queued AS (
     INSERT INTO {{tables.embedding_queue}} (owner_id, generation, ordinal, due_at, lease_token, queued_at)
     SELECT $1, /*generation*/, ordinal, clock_timestamp() + $6::interval, nullif($5, '')::uuid,
            clock_timestamp()
-    FROM leaf WHERE embedding IS NULL
+    FROM leaf WHERE model IS NULL
     ON CONFLICT (owner_id, generation, ordinal) DO NOTHING
     RETURNING ordinal
 ), woken AS MATERIALIZED (
@@ -307,4 +318,4 @@ WITH leaf AS MATERIALIZED (
 )
 SELECT l.ordinal, q.ordinal IS NOT NULL AND $5 <> '', (SELECT count(*) FROM woken)
 FROM leaf l LEFT JOIN queued q ON q.ordinal = l.ordinal
-WHERE l.embedding IS NULL;
+WHERE l.model IS NULL;

@@ -4,12 +4,12 @@
 -- All of these cross owners by nature, but for index_settings.
 
 -- name: large_owners
--- The owners that have an index or may be given one, largest first: those with at least $1 leaves, at most $2 of them. Vectors and
--- waiting leaves are counted as far as they matter.
+-- The owners that have an index or may be given one, largest first: those whose leaves may have $1 vectors, at most $2 of them. Vectors
+-- and waiting leaves are counted as far as they matter.
 SELECT o.owner_id, o.leaves, v.n, w.n, i.owner_id IS NOT NULL, coalesce(i.ready, false),
        coalesce(i.claimed_until > pg_catalog.clock_timestamp(), false), coalesce(x.indisvalid, false)
 FROM (
-    (SELECT owner_id, leaves FROM {{tables.document_owners}} WHERE leaves >= $1 ORDER BY leaves DESC, owner_id LIMIT $2)
+    (SELECT owner_id, leaves FROM {{tables.document_owners}} WHERE leaves * /*parts*/ >= $1 ORDER BY leaves DESC, owner_id LIMIT $2)
     UNION
     SELECT i.owner_id, coalesce(o.leaves, 0)
     FROM {{tables.embedding_indexes}} i
@@ -88,6 +88,9 @@ SELECT pg_catalog.format('DROP INDEX CONCURRENTLY IF EXISTS %I.%I', $1::text, $2
        pg_catalog.format('CREATE INDEX CONCURRENTLY %I ON %I.%I USING hnsw (%s) WITH (m = %s, ef_construction = %s) '
            'WHERE owner_id OPERATOR(pg_catalog.=) %L', $2::text, $1::text, $3::text, $4::text, $6::integer, $7::integer, $5::text),
        pg_catalog.format('ANALYZE %I.%I', $1::text, $3::text);
+
+-- name: owner_vectors
+SELECT pg_catalog.count(*) FROM {{tables.embeddings}} WHERE owner_id = $1;
 
 -- name: index_settings
 -- How far a search in an index looks, until the transaction ends. Any plan is made for the values of its parameters, since no

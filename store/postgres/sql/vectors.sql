@@ -32,10 +32,11 @@ RETURNING generation;
 -- name: make_generation
 CREATE TABLE {{tables.embeddings}} (
     owner_id   text COLLATE "C" NOT NULL,
-    ordinal    bigint NOT NULL,
-    input_hash bytea  NOT NULL,
+    ordinal    bigint   NOT NULL,
+    part       smallint NOT NULL DEFAULT 0, -- of a leaf that is embedded in parts
+    input_hash bytea    NOT NULL,           -- of the whole leaf's input
     embedding  /*vector*/(/*dimensions*/) NOT NULL,
-    PRIMARY KEY (owner_id, ordinal)
+    PRIMARY KEY (owner_id, ordinal, part)
 ) WITH (parallel_workers = 0);
 
 -- name: store_generation
@@ -101,7 +102,7 @@ SELECT (SELECT coalesce(sum(leaves), 0)::bigint FROM {{tables.documents}} WHERE 
        (SELECT coalesce(sum(tokens), 0)::bigint FROM {{tables.documents}} WHERE NOT no_vectors);
 
 -- name: progress_vectors
-SELECT (SELECT count(*) FROM {{tables.embeddings}}), pg_catalog.pg_total_relation_size($2::regclass),
+SELECT (SELECT count(*) FROM {{tables.embeddings}} WHERE part = 0), pg_catalog.pg_total_relation_size($2::regclass),
        count(*) FILTER (WHERE NOT dead), count(*) FILTER (WHERE dead)
 FROM {{tables.embedding_queue}} WHERE generation = $1;
 
@@ -114,9 +115,9 @@ ORDER BY i.vectors DESC, i.owner_id;
 
 -- name: inputs
 -- A sample of whole pages of the table, so many that they are likely to hold enough, and leaves of these at random.
-SELECT c.owner_id, coalesce(nullif(d.document_name, ''), d.title), c.heading, c.context, c.content
+SELECT c.owner_id, coalesce(nullif(d.document_name, ''), d.title), c.heading, c.context, c.content, c.parts
 FROM (
-    SELECT owner_id, document_id, heading, context, content
+    SELECT owner_id, document_id, heading, context, content, parts
     FROM {{tables.document_chunks}} TABLESAMPLE SYSTEM ($1)
     WHERE level = 0
     ORDER BY random() LIMIT $2
@@ -209,10 +210,10 @@ WITH due AS MATERIALIZED (
     RETURNING q.owner_id, q.ordinal, q.attempts, due.due_at
 )
 SELECT t.owner_id, t.ordinal, t.attempts, c.ordinal IS NOT NULL, coalesce(nullif(d.document_name, ''), d.title, ''),
-       coalesce(c.heading, ''), coalesce(c.context, ''), coalesce(c.content, '')
+       coalesce(c.heading, ''), coalesce(c.context, ''), coalesce(c.content, ''), coalesce(c.parts, 1)
 FROM taken t
 LEFT JOIN LATERAL (
-    SELECT ordinal, document_id, heading, context, content FROM {{tables.document_chunks}}
+    SELECT ordinal, document_id, heading, context, content, parts FROM {{tables.document_chunks}}
     WHERE owner_id = t.owner_id AND ordinal = t.ordinal OFFSET 0
 ) c ON true
 LEFT JOIN LATERAL (
@@ -239,26 +240,36 @@ SELECT count(*) FROM {{tables.embedding_queue}}
 WHERE lease_token = $1::uuid AND generation = /*generation*/ AND ($3::text = '' OR owner_id = $3::text);
 
 -- name: known
-SELECT w.owner, w.hash, k.vector
+SELECT w.owner, w.hash, e.vectors
 FROM unnest($1::text[], $2::bytea[]) AS w (owner, hash)
 CROSS JOIN LATERAL (
-    SELECT /*send*/(embedding) AS vector FROM {{tables.embeddings}}
+    SELECT ordinal FROM {{tables.embeddings}}
     WHERE owner_id = w.owner AND input_hash >= w.hash AND input_hash <= w.hash ORDER BY input_hash LIMIT 1
-) k;
+) k
+CROSS JOIN LATERAL (
+    SELECT pg_catalog.array_agg(/*send*/(embedding) ORDER BY part) AS vectors FROM (
+        SELECT part, embedding FROM {{tables.embeddings}}
+        WHERE owner_id = w.owner AND ordinal >= k.ordinal AND ordinal <= k.ordinal ORDER BY ordinal LIMIT /*parts*/
+    ) p
+) e;
 
 -- name: embedded
-SELECT w.ordinal, e.input_hash, /*send*/(e.embedding)
+SELECT w.ordinal, e.hash, e.vectors
 FROM pg_catalog.unnest($2::bigint[]) AS w (ordinal)
 CROSS JOIN LATERAL (
-    SELECT input_hash, embedding FROM {{tables.embeddings}}
-    WHERE owner_id = $1 AND ordinal >= w.ordinal AND ordinal <= w.ordinal ORDER BY ordinal LIMIT 1
-) e;
+    SELECT (pg_catalog.array_agg(input_hash))[1] AS hash, pg_catalog.array_agg(/*send*/(embedding) ORDER BY part) AS vectors FROM (
+        SELECT part, input_hash, embedding FROM {{tables.embeddings}}
+        WHERE owner_id = $1 AND ordinal >= w.ordinal AND ordinal <= w.ordinal ORDER BY ordinal LIMIT /*parts*/
+    ) p
+) e
+WHERE e.vectors IS NOT NULL;
 
 -- name: complete
 -- Takes away the rows of the queue that the token still holds and that nobody has locked, and stores their vectors in the same
 -- statement. Those that somebody has locked are returned as busy.
 WITH item AS MATERIALIZED (
-    SELECT * FROM unnest($2::text[], $3::bigint[], $4::bytea[]) WITH ORDINALITY AS v (owner, ordinal, hash, n)
+    SELECT * FROM unnest($2::text[], $3::bigint[], $4::bytea[], $5::integer[], $6::integer[]) WITH ORDINALITY
+        AS v (owner, ordinal, hash, first, parts, n)
 ), held AS MATERIALIZED (
     SELECT i.*
     FROM item i
@@ -271,10 +282,11 @@ WITH item AS MATERIALIZED (
     DELETE FROM {{tables.embedding_queue}} q USING held h
     WHERE q.owner_id = h.owner AND q.generation = /*generation*/ AND q.ordinal = h.ordinal
 ), stored AS (
-    INSERT INTO {{tables.embeddings}} (owner_id, ordinal, input_hash, embedding)
-    SELECT owner, ordinal, hash, ($5::real[])[(n - 1) * /*dimensions*/ + 1 : n * /*dimensions*/]::/*vector*/
-    FROM held
-    ON CONFLICT (owner_id, ordinal) DO NOTHING
+    INSERT INTO {{tables.embeddings}} (owner_id, ordinal, part, input_hash, embedding)
+    SELECT owner, ordinal, part, hash,
+           ($7::real[])[(first + part) * /*dimensions*/ + 1 : (first + part + 1) * /*dimensions*/]::/*vector*/
+    FROM held CROSS JOIN LATERAL pg_catalog.generate_series(0, parts - 1) AS p (part)
+    ON CONFLICT (owner_id, ordinal, part) DO NOTHING
 )
 SELECT i.n, h.n IS NOT NULL
 FROM item i LEFT JOIN held h ON h.n = i.n
@@ -337,26 +349,38 @@ FROM held h
 WHERE q.owner_id = $1 AND q.generation = h.generation AND q.ordinal = h.ordinal;
 
 -- name: nearest_exact
--- The sum keeps the planner from an index, whose order is not exact.
-SELECT e.ordinal, /*send*/(e.embedding)
+-- The sum keeps the planner from an index, whose order is not exact. As in all that follow, a leaf is as near as its nearest part: of
+-- so many parts that they are of enough leaves in any case, the nearest of each leaf is kept, and then the nearest leaves.
+SELECT x.ordinal, /*send*/(x.embedding)
 FROM (
-    SELECT ordinal, embedding FROM {{tables.embeddings}}
-    WHERE owner_id = $1
-    ORDER BY (embedding /*distance*/ $2::real[]::/*vector*/) + 0::double precision
-    LIMIT $3
-) e;
+    SELECT DISTINCT ON (e.ordinal) e.ordinal, e.embedding, e.distance
+    FROM (
+        SELECT ordinal, embedding, (embedding /*distance*/ $2::real[]::/*vector*/) + 0::double precision AS distance
+        FROM {{tables.embeddings}}
+        WHERE owner_id = $1
+        ORDER BY distance
+        LIMIT $3 * /*parts*/
+    ) e
+    ORDER BY e.ordinal, e.distance
+) x
+ORDER BY x.distance
+LIMIT $3;
 
 -- name: nearest_index
 -- The order is that of the owner's index, which is nearly exact; the best of what comes first are then ordered exactly. Without the
 -- index all are ordered. The markers among and order stand for a condition and for the index's expression.
 SELECT x.ordinal, /*send*/(x.embedding)
 FROM (
-    SELECT e.ordinal, e.embedding FROM {{tables.embeddings}} e
-    WHERE e.owner_id = $1 /*among*/
-    ORDER BY /*order*/
-    LIMIT $4
+    SELECT DISTINCT ON (i.ordinal) i.ordinal, i.embedding, i.embedding /*distance*/ $2::real[]::/*vector*/ AS distance
+    FROM (
+        SELECT e.ordinal, e.embedding FROM {{tables.embeddings}} e
+        WHERE e.owner_id = $1 /*among*/
+        ORDER BY /*order*/
+        LIMIT $4
+    ) i
+    ORDER BY i.ordinal, distance
 ) x
-ORDER BY x.embedding /*distance*/ $2::real[]::/*vector*/
+ORDER BY x.distance
 LIMIT $3;
 
 -- name: nearest_index_where
@@ -364,53 +388,65 @@ LIMIT $3;
 -- at conditions on metadata are far too low, and it would rather sort all.
 SELECT x.ordinal, /*send*/(x.embedding)
 FROM (
-    SELECT e.ordinal, e.embedding
-    FROM {{tables.embeddings}} e
-    CROSS JOIN LATERAL (
-        SELECT document_id FROM {{tables.document_chunks}} WHERE owner_id = $1 AND ordinal = e.ordinal OFFSET 0
-    ) c
-    CROSS JOIN LATERAL (
-        SELECT * FROM {{tables.documents}} WHERE owner_id = $1 AND document_id = c.document_id OFFSET 0
-    ) d
-    WHERE e.owner_id = $1 /*among*/ AND CASE WHEN true /*condition*/ THEN true ELSE false END
-    ORDER BY /*order*/
-    LIMIT $4
+    SELECT DISTINCT ON (i.ordinal) i.ordinal, i.embedding, i.embedding /*distance*/ $2::real[]::/*vector*/ AS distance
+    FROM (
+        SELECT e.ordinal, e.embedding
+        FROM {{tables.embeddings}} e
+        CROSS JOIN LATERAL (
+            SELECT document_id FROM {{tables.document_chunks}} WHERE owner_id = $1 AND ordinal = e.ordinal OFFSET 0
+        ) c
+        CROSS JOIN LATERAL (
+            SELECT * FROM {{tables.documents}} WHERE owner_id = $1 AND document_id = c.document_id OFFSET 0
+        ) d
+        WHERE e.owner_id = $1 /*among*/ AND CASE WHEN true /*condition*/ THEN true ELSE false END
+        ORDER BY /*order*/
+        LIMIT $4
+    ) i
+    ORDER BY i.ordinal, distance
 ) x
-ORDER BY x.embedding /*distance*/ $2::real[]::/*vector*/
+ORDER BY x.distance
 LIMIT $3;
 
 -- name: nearest_among
 SELECT x.ordinal, /*send*/(x.embedding)
 FROM (
-    SELECT e.ordinal, e.embedding
+    SELECT e.ordinal, e.embedding, e.distance
     FROM pg_catalog.unnest($4::bigint[]) AS w (ordinal)
     CROSS JOIN LATERAL (
-        SELECT ordinal, embedding FROM {{tables.embeddings}}
-        WHERE owner_id = $1 AND ordinal >= w.ordinal AND ordinal <= w.ordinal ORDER BY ordinal LIMIT 1
+        SELECT p.ordinal, p.embedding, (p.embedding /*distance*/ $2::real[]::/*vector*/) + 0::double precision AS distance
+        FROM (
+            SELECT ordinal, embedding FROM {{tables.embeddings}}
+            WHERE owner_id = $1 AND ordinal >= w.ordinal AND ordinal <= w.ordinal ORDER BY ordinal LIMIT /*parts*/
+        ) p
+        ORDER BY distance LIMIT 1
     ) e
-    ORDER BY (e.embedding /*distance*/ $2::real[]::/*vector*/) + 0::double precision
+    ORDER BY e.distance
     LIMIT $3
 ) x;
 
 -- name: nearest_where
 SELECT x.ordinal, /*send*/(x.embedding)
 FROM (
-    SELECT e.ordinal, e.embedding
+    SELECT e.ordinal, e.embedding, e.distance
     FROM {{tables.documents}} d
     JOIN {{tables.document_chunks}} c ON c.owner_id = d.owner_id AND c.document_id = d.document_id AND c.ordinal IS NOT NULL
     CROSS JOIN LATERAL (
-        SELECT ordinal, embedding FROM {{tables.embeddings}}
-        WHERE owner_id = $1 AND ordinal >= c.ordinal AND ordinal <= c.ordinal ORDER BY ordinal LIMIT 1
+        SELECT p.ordinal, p.embedding, (p.embedding /*distance*/ $2::real[]::/*vector*/) + 0::double precision AS distance
+        FROM (
+            SELECT ordinal, embedding FROM {{tables.embeddings}}
+            WHERE owner_id = $1 AND ordinal >= c.ordinal AND ordinal <= c.ordinal ORDER BY ordinal LIMIT /*parts*/
+        ) p
+        ORDER BY distance LIMIT 1
     ) e
     WHERE d.owner_id = $1 /*condition*/
-    ORDER BY (e.embedding /*distance*/ $2::real[]::/*vector*/) + 0::double precision
+    ORDER BY e.distance
     LIMIT $3
 ) x;
 
 -- name: nearest_among_where
 SELECT x.ordinal, /*send*/(x.embedding)
 FROM (
-    SELECT e.ordinal, e.embedding
+    SELECT e.ordinal, e.embedding, e.distance
     FROM pg_catalog.unnest($4::bigint[]) AS w (ordinal)
     CROSS JOIN LATERAL (
         SELECT document_id FROM {{tables.document_chunks}} WHERE owner_id = $1 AND ordinal = w.ordinal OFFSET 0
@@ -419,10 +455,14 @@ FROM (
         SELECT * FROM {{tables.documents}} WHERE owner_id = $1 AND document_id = c.document_id OFFSET 0
     ) d
     CROSS JOIN LATERAL (
-        SELECT ordinal, embedding FROM {{tables.embeddings}}
-        WHERE owner_id = $1 AND ordinal >= w.ordinal AND ordinal <= w.ordinal ORDER BY ordinal LIMIT 1
+        SELECT p.ordinal, p.embedding, (p.embedding /*distance*/ $2::real[]::/*vector*/) + 0::double precision AS distance
+        FROM (
+            SELECT ordinal, embedding FROM {{tables.embeddings}}
+            WHERE owner_id = $1 AND ordinal >= w.ordinal AND ordinal <= w.ordinal ORDER BY ordinal LIMIT /*parts*/
+        ) p
+        ORDER BY distance LIMIT 1
     ) e
     WHERE true /*condition*/
-    ORDER BY (e.embedding /*distance*/ $2::real[]::/*vector*/) + 0::double precision
+    ORDER BY e.distance
     LIMIT $3
 ) x;

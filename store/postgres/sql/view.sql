@@ -7,8 +7,8 @@ FROM {{tables.document_owners}}
 WHERE owner_id = $1;
 
 -- name: active_generation
--- The generation that is searched, and the owner's index of its vectors.
-SELECT coalesce(g.generation, 0), coalesce(i.index_name, '')
+-- The generation that is searched, and the owner's index of its vectors, with how many there were when it was built.
+SELECT coalesce(g.generation, 0), coalesce(i.index_name, ''), coalesce(i.vectors, 0)
 FROM (SELECT) one
 LEFT JOIN {{tables.embedding_generations}} g ON g.state = 'active'
 LEFT JOIN {{tables.embedding_indexes}} i ON i.owner_id = $1 AND i.generation = g.generation AND i.ready;
@@ -62,7 +62,7 @@ CROSS JOIN LATERAL (
 -- name: hits
 SELECT c.chunk_id::text, c.document_id::text, coalesce(c.parent_id::text, ''), c.level, c.position, c.start_byte, c.end_byte,
        c.tokens, coalesce(c.ordinal, 0), c.length, c.input_hash, c.heading, c.lead, c.content,
-       c.page, c.page_end, c.context, c.summary,
+       c.page, c.page_end, c.context, c.summary, c.parts,
        d.document_id::text, d.id_at_origin, d.document_key, d.document_name, d.document_type, d.document_date, d.metadata,
        d.language, d.content_hash, d.bytes, d.tokens, d.leaves, d.tail, d.no_vectors, d.version, d.created_at, d.updated_at,
        d.format, d.markup, d.title, d.author, ''::bytea, ''::bytea
@@ -96,7 +96,7 @@ SELECT p.chunk_id::text, p.document_id::text, coalesce(p.parent_id::text, ''), p
        (SELECT string_agg(CASE WHEN l.start_byte = p.start_byte THEN '' ELSE l.lead END || l.content, '' ORDER BY l.position)
         FROM {{tables.document_chunks}} l
         WHERE l.owner_id = $1 AND l.document_id = p.document_id AND l.level = 0 AND l.parent_id = p.chunk_id),
-       p.page, p.page_end, p.context, p.summary
+       p.page, p.page_end, p.context, p.summary, p.parts
 FROM hit
 CROSS JOIN LATERAL (
     SELECT * FROM {{tables.document_chunks}} WHERE owner_id = $1 AND chunk_id = hit.parent_id OFFSET 0
@@ -106,7 +106,7 @@ CROSS JOIN LATERAL (
 SELECT DISTINCT ON (n.document_id, n.position)
        n.chunk_id::text, n.document_id::text, coalesce(n.parent_id::text, ''), n.level, n.position, n.start_byte, n.end_byte,
        n.tokens, coalesce(n.ordinal, 0), n.length, n.input_hash, n.heading, n.lead, n.content,
-       n.page, n.page_end, n.context, n.summary
+       n.page, n.page_end, n.context, n.summary, n.parts
 FROM (
     SELECT c.document_id, c.position
     FROM unnest($2::bigint[], $3::integer[]) AS want (ordinal, rank)

@@ -14,14 +14,14 @@ WHERE owner_id = ?1 AND document_id = ?2;
 
 -- name: document_chunks
 SELECT chunk_id, document_id, parent_id, level, position, start_byte, end_byte, tokens, ordinal, length, input_hash, heading, lead, content,
-       page, page_end, context, summary
+       page, page_end, context, summary, parts
 FROM {{tables.document_chunks}}
 WHERE owner_id = ?1 AND document_id = ?2 AND level BETWEEN ?3 AND ?4
 ORDER BY level, position;
 
 -- name: chunk_page
 SELECT chunk_id, document_id, parent_id, level, position, start_byte, end_byte, tokens, ordinal, length, input_hash, heading, lead, content,
-       page, page_end, context, summary
+       page, page_end, context, summary, parts
 FROM {{tables.document_chunks}}
 WHERE owner_id = ?1 AND document_id = ?2 AND level = ?3 AND position >= ?4 AND position < ?5
 ORDER BY position;

@@ -27,7 +27,7 @@ LIMIT ?2;
 -- name: edit_chunks
 -- The chunks of a document without their texts.
 SELECT chunk_id, document_id, parent_id, level, position, start_byte, end_byte, tokens, ordinal, length, input_hash, heading, lead, '',
-       page, page_end, context, summary
+       page, page_end, context, summary, parts
 FROM {{tables.document_chunks}}
 WHERE owner_id = ?1 AND document_id = ?2;
 
@@ -80,13 +80,13 @@ DELETE FROM {{tables.document_chunks}} WHERE owner_id = ?1 AND chunk_id = ?2;
 -- name: update_chunks
 UPDATE {{tables.document_chunks}} SET
     parent_id = ?3, position = ?4, start_byte = ?5, end_byte = ?6, tokens = ?7, ordinal = ?8, length = ?9, input_hash = ?10,
-    heading = ?11, lead = ?12, page = ?13, page_end = ?14, context = ?15, summary = ?16
+    heading = ?11, lead = ?12, page = ?13, page_end = ?14, context = ?15, summary = ?16, parts = ?17
 WHERE owner_id = ?1 AND chunk_id = ?2;
 
 -- name: insert_chunks
 INSERT INTO {{tables.document_chunks}} (owner_id, chunk_id, parent_id, position, start_byte, end_byte, tokens, ordinal, length,
-    input_hash, heading, lead, page, page_end, context, summary, document_id, level, content)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19);
+    input_hash, heading, lead, page, page_end, context, summary, parts, document_id, level, content)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20);
 
 -- name: set_lengths
 UPDATE {{tables.document_chunks}} SET length = ?3 WHERE owner_id = ?1 AND ordinal = ?2;

@@ -62,7 +62,8 @@ DELETE FROM {{tables.embedding_generations}} WHERE generation = ?;
 SELECT coalesce(sum(leaves), 0), coalesce(sum(tokens), 0) FROM {{tables.documents}} WHERE NOT no_vectors;
 
 -- name: progress_vectors
-SELECT (SELECT coalesce(sum(vectors), 0) FROM {{tables.embedding_sets}} WHERE generation = ?1),
+SELECT (SELECT coalesce(sum(leaves), 0) FROM {{tables.embedding_sets}} WHERE generation = ?1),
+       (SELECT coalesce(sum(vectors), 0) FROM {{tables.embedding_sets}} WHERE generation = ?1),
        (SELECT coalesce(sum(length(p.page)), 0) FROM {{tables.embedding_sets}} s JOIN {{tables.embedding_pages}} p ON p.set_id = s.set_id
         WHERE s.generation = ?1),
        count(*) FILTER (WHERE NOT dead), count(*) FILTER (WHERE dead)
@@ -73,7 +74,7 @@ SELECT coalesce(max(rowid), 0) FROM {{tables.document_chunks}};
 
 -- name: inputs
 -- The first leaf that is to be embedded, from a row on.
-SELECT c.rowid, c.owner_id, coalesce(nullif(d.document_name, ''), d.title), c.heading, c.context, c.content
+SELECT c.rowid, c.owner_id, coalesce(nullif(d.document_name, ''), d.title), c.heading, c.context, c.content, c.parts
 FROM {{tables.document_chunks}} c
 JOIN {{tables.documents}} d ON d.owner_id = c.owner_id AND d.document_id = c.document_id
 WHERE c.rowid >= ? AND c.level = 0 AND NOT d.no_vectors
@@ -96,13 +97,13 @@ WHERE c.owner_id = ? AND c.ordinal > ? ORDER BY c.ordinal LIMIT ?;
 UPDATE {{tables.embedding_generations}} SET backfill_owner = ?2, backfill_ordinal = ?3, backfilled = ?4 WHERE generation = ?1;
 
 -- name: set
-SELECT set_id, version, since, vectors, removed FROM {{tables.embedding_sets}} WHERE owner_id = ? AND generation = ?;
+SELECT set_id, version, since, leaves, vectors, removed FROM {{tables.embedding_sets}} WHERE owner_id = ? AND generation = ?;
 
 -- name: make_set
 INSERT INTO {{tables.embedding_sets}} (owner_id, generation) VALUES (?, ?) RETURNING set_id;
 
 -- name: change_set
-UPDATE {{tables.embedding_sets}} SET version = ?2, since = ?3, vectors = ?4, removed = ?5 WHERE set_id = ?1;
+UPDATE {{tables.embedding_sets}} SET version = ?2, since = ?3, leaves = ?4, vectors = ?5, removed = ?6 WHERE set_id = ?1;
 
 -- name: pages
 SELECT page FROM {{tables.embedding_pages}} WHERE set_id = ? AND version > ? ORDER BY version, page_id;
@@ -126,7 +127,7 @@ DELETE FROM {{tables.embedding_pages}} WHERE page_id = ? AND set_id = ?;
 INSERT INTO {{tables.embeddings}} (vector_id, input_hash, embedding) VALUES (?, ?, ?) ON CONFLICT (vector_id) DO NOTHING;
 
 -- name: drop_vector
-DELETE FROM {{tables.embeddings}} WHERE vector_id = ?;
+DELETE FROM {{tables.embeddings}} WHERE vector_id = ? RETURNING length(embedding);
 
 -- name: vector
 SELECT embedding, input_hash FROM {{tables.embeddings}} WHERE vector_id = ?;
@@ -170,7 +171,7 @@ ORDER BY q.due_at, s.owner_id, q.ordinal;
 UPDATE {{tables.embedding_queue}} SET lease_token = ?3, due_at = ?4 WHERE set_id = ?1 AND ordinal = ?2;
 
 -- name: job_input
-SELECT coalesce(nullif(d.document_name, ''), d.title), c.heading, c.context, c.content
+SELECT coalesce(nullif(d.document_name, ''), d.title), c.heading, c.context, c.content, c.parts
 FROM {{tables.document_chunks}} c
 JOIN {{tables.documents}} d ON d.owner_id = c.owner_id AND d.document_id = c.document_id
 WHERE c.owner_id = ? AND c.ordinal = ?;

@@ -34,7 +34,7 @@ SELECT chunk_id FROM {{tables.document_chunks}} WHERE owner_id = ?1 AND ordinal 
 -- name: hits
 SELECT c.chunk_id, c.document_id, c.parent_id, c.level, c.position, c.start_byte, c.end_byte,
        c.tokens, c.ordinal, c.length, c.input_hash, c.heading, c.lead, c.content,
-       c.page, c.page_end, c.context, c.summary,
+       c.page, c.page_end, c.context, c.summary, c.parts,
        d.document_id, d.id_at_origin, d.document_key, d.document_name, d.document_type, d.document_date, d.metadata,
        d.language, d.content_hash, d.bytes, d.tokens, d.leaves, d.tail, d.no_vectors, d.version, d.created_at, d.updated_at,
        d.format, d.markup, d.title, d.author, x'', x''
@@ -45,7 +45,7 @@ WHERE c.owner_id = ?1 AND c.ordinal = ?2;
 -- name: hit_parents
 -- A parent, with an empty text.
 SELECT chunk_id, document_id, parent_id, level, position, start_byte, end_byte, tokens, ordinal, length, input_hash, heading, lead, '',
-       page, page_end, context, summary
+       page, page_end, context, summary, parts
 FROM {{tables.document_chunks}}
 WHERE owner_id = ?1 AND chunk_id = ?2;
 
@@ -65,7 +65,7 @@ ORDER BY position;
 
 -- name: hit_neighbours
 SELECT chunk_id, document_id, parent_id, level, position, start_byte, end_byte, tokens, ordinal, length, input_hash, heading, lead, content,
-       page, page_end, context, summary
+       page, page_end, context, summary, parts
 FROM {{tables.document_chunks}}
 WHERE owner_id = ?1 AND document_id = ?2 AND level = 0 AND position BETWEEN ?3 AND ?4
 ORDER BY position;
