@@ -45,6 +45,14 @@ func inputHash(texts []string) []byte {
 	return sum[:]
 }
 
+// countTokens returns how many tokens embedding a leaf takes.
+func countTokens(e embedding.Embedder, in *JobInput) (n int) {
+	for _, text := range in.Texts() {
+		n += embedding.CountTokens(e, embedding.Passage, text)
+	}
+	return n
+}
+
 // newToken returns a random UUID, of version 4: whoever holds it holds a lease.
 func newToken() string {
 	var u [16]byte
@@ -242,8 +250,7 @@ func (a *answers) answer(text int, r embedding.Result) (leaf int, whole bool) {
 	return leaf, a.missing[leaf] == 0
 }
 
-// of returns a leaf's vector, see [JoinParts]. If there is none for some of them it returns why, by preference
-// because of the text.
+// of returns a leaf's vector, see [JoinParts]. If there is none for some of its parts it returns why, by preference because of the text.
 func (a *answers) of(leaf int) (vector []float32, err error) {
 	to := len(a.texts)
 	if leaf+1 < len(a.first) {

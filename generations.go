@@ -111,27 +111,23 @@ func (m *Memory) Estimate(ctx context.Context, e embedding.Embedder) (*Estimate,
 		return out, nil
 	}
 	var tokens int64
-	var texts []string
-	timed := 0 // leaves
 	for _, in := range sample {
-		parts := in.Texts()
-		for _, text := range parts {
-			tokens += int64(embedding.CountTokens(e, embedding.Passage, text))
-		}
-		if timed < timedInputs {
-			texts = append(texts, parts...)
-			timed++
-		}
+		tokens += int64(countTokens(e, &in))
 	}
 	out.Tokens = tokens * out.Leaves / int64(out.Sampled)
 	out.Cost = float64(out.Tokens) * out.Model.PricePerMillionTokens / 1e6
+	timed := sample[:min(timedInputs, len(sample))]
+	var texts []string
+	for _, in := range timed {
+		texts = append(texts, in.Texts()...)
+	}
 	started := time.Now()
 	for _, r := range embedding.EmbedEach(ctx, e, embedding.Passage, texts) {
 		if r.Err != nil && !embedding.InputFault(r.Err) {
 			return nil, providerError(r.Err)
 		}
 	}
-	out.Took = time.Duration(float64(time.Since(started)) * float64(out.Leaves) / float64(timed))
+	out.Took = time.Duration(float64(time.Since(started)) * float64(out.Leaves) / float64(len(timed)))
 	return out, nil
 }
 

@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"sync/atomic"
-
-	"github.com/llmemory/llmemory/embedding"
 )
 
 // Preview does all that AddMany does but for storing documents and asking the embedder and the annotator: it tells what would become of each of them, how
@@ -52,9 +50,7 @@ func (o *Owner) previewOne(ctx context.Context, p *prepared) Added {
 		}
 		if e := o.memory.config.Embedder; e != nil && !p.record.NoVectors && (!same || bare) {
 			input := JobInput{Name: p.record.header(), Heading: c.Heading, Context: c.Context, Text: c.Text, Parts: c.Parts}
-			for _, text := range input.Texts() {
-				out.Tokens += embedding.CountTokens(e, embedding.Passage, text)
-			}
+			out.Tokens += countTokens(e, &input)
 		}
 	}
 	if out.Tokens > 0 {

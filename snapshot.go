@@ -27,8 +27,8 @@ type Snapshot struct {
 	Document DocumentRecord
 	Leaves   []ChunkRecord // in order
 	Parents  []ChunkRecord // in order, without text
-	// Vectors are the leaves' vectors by generation: each list is parallel to Leaves, nil for a leaf without a vector. That of a leaf
-	// with several parts has those of all of them, one after the other. A generation that has none of them may be absent.
+	// Vectors are the leaves' vectors by generation: each list is parallel to Leaves, nil for a leaf without a vector. See [JoinParts]
+	// for a leaf with several parts. A generation that has none of them may be absent.
 	Vectors map[int64][][]float32
 }
 
@@ -226,7 +226,10 @@ func (m *Memory) unpack(owner, from string, s *Snapshot, generations []Generatio
 	if err != nil {
 		return nil, invalidf("metadata", "%v", err)
 	}
-	r := &restored{owner: owner, snapshot: s, dimensions: map[int64]int{}, prepared: prepared{identity: Identity{OriginID: d.OriginID, Key: d.Key}, embed: EmbedLater}}
+	r := &restored{
+		owner: owner, snapshot: s, dimensions: map[int64]int{},
+		prepared: prepared{identity: Identity{OriginID: d.OriginID, Key: d.Key}, embed: EmbedLater},
+	}
 	r.record = DocumentRecord{
 		StoredDocument: StoredDocument{
 			OriginID: d.OriginID, Key: d.Key, Name: d.Name, Type: kind, Metadata: plain, Language: d.Language,
@@ -506,25 +509,13 @@ func checkVector(v []float32, dimensions int) error {
 	return embedding.Check(slices.Collect(slices.Chunk(v, dimensions)), n, dimensions)
 }
 
-// settled is [vec.Settled] for each part of a leaf's vector.
-func settled(v []float32, dimensions int) []float32 {
-	if len(v) == dimensions {
-		return vec.Settled(v)
-	}
-	var out []float32
-	for part := range slices.Chunk(v, dimensions) {
-		out = append(out, vec.Settled(part)...)
-	}
-	return out
-}
-
 // sameVector tells whether a stored vector is this one, or what is left of it in half precision, as some stores keep long ones.
 func sameVector(stored, v []float32, dimensions int) bool {
 	const half = 1.0 / (1 << 10)
 	if len(stored) != len(v) {
 		return false
 	}
-	for i, x := range settled(v, dimensions) {
+	for i, x := range vec.SettledEach(v, dimensions) {
 		if d := math.Abs(float64(x) - float64(stored[i])); d > half*math.Abs(float64(x))+1.0/(1<<24) {
 			return false
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/llmemory/llmemory/embedding"
 	"github.com/llmemory/llmemory/internal/analysis"
 	"github.com/llmemory/llmemory/internal/postings"
+	"github.com/llmemory/llmemory/internal/vec"
 )
 
 // writer collects what an [Edit] is to change: documents and chunks as they come, the text index at commit.
@@ -167,7 +168,7 @@ func (w *writer) checkGiven(p *prepared) error {
 // bring plans that a leaf is stored with a vector it has already.
 func (w *writer) bring(g *Generation, l embedLeaf, v []float32) {
 	w.changes.Vectors = append(w.changes.Vectors, LeafVector{
-		Generation: g.ID, Ordinal: l.job.Ordinal, Hash: l.hash, Vector: settled(v, g.Model.Dimensions),
+		Generation: g.ID, Ordinal: l.job.Ordinal, Hash: l.hash, Vector: vec.SettledEach(v, g.Model.Dimensions),
 	})
 }
 

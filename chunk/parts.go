@@ -24,11 +24,11 @@ func Parts(text string, n int) []string {
 	from := 0
 	for i := 1; i < n; i++ {
 		ideal, reach := len(text)*i/n, len(text)/n/2
-		at := nearestTo(ends, ideal)
-		if at < 0 || at-ideal > reach || ideal-at > reach {
-			at = nearestTo(words, ideal)
+		at := nearestTo(ends, ideal, reach)
+		if at < 0 {
+			at = nearestTo(words, ideal, reach)
 		}
-		if at < 0 || at-ideal > reach || ideal-at > reach {
+		if at < 0 {
 			for at = ideal; at < len(text) && !utf8.RuneStart(text[at]); at++ {
 			}
 		}
@@ -69,11 +69,11 @@ func borders(text string) (ends, words []int) {
 	return ends, words
 }
 
-// nearestTo returns the element of an ascending list that is nearest to a number, -1 if there is none.
-func nearestTo(list []int, n int) int {
+// nearestTo returns the element of a list that is nearest to a number, of two the first in the list, -1 if none is within reach.
+func nearestTo(list []int, n, reach int) int {
 	best := -1
 	for _, x := range list {
-		if best < 0 || max(x-n, n-x) < max(best-n, n-best) {
+		if distance := max(x-n, n-x); distance <= reach && (best < 0 || distance < max(best-n, n-best)) {
 			best = x
 		}
 	}

@@ -153,10 +153,7 @@ func nearest(v []float32, leaves [][]float32) []int {
 	}
 	all := make([]candidate, len(leaves))
 	for i, leaf := range leaves {
-		all[i] = candidate{i, -1}
-		for part := range slices.Chunk(leaf, len(v)) {
-			all[i].cosine = max(all[i].cosine, vec.Cosine(v, part))
-		}
+		all[i] = candidate{i, vec.Nearest(v, leaf)}
 	}
 	slices.SortFunc(all, func(a, b candidate) int { return cmp.Or(cmp.Compare(b.cosine, a.cosine), a.at-b.at) })
 	out := make([]int, len(all))

@@ -1,7 +1,10 @@
 // Package vec computes with vectors. What two stores are to agree on is computed here, in float64.
 package vec
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // Cosine returns the cosine similarity of two vectors of one length: their dot product by the product of their lengths, from −1
 // to 1. It is 0 if one of them is zero.
@@ -18,6 +21,16 @@ func Cosine(a, b []float32) float64 {
 		return 0
 	}
 	return max(-1, min(1, dot/math.Sqrt(aa*bb)))
+}
+
+// Nearest returns the highest cosine that one of several vectors has to a query. They are of its length, one after the other, and one at
+// least.
+func Nearest(query, vectors []float32) float64 {
+	best := -1.0
+	for v := range slices.Chunk(vectors, len(query)) {
+		best = max(best, Cosine(query, v))
+	}
+	return best
 }
 
 // Half returns the value of a number in the IEEE 754 half-precision format.
@@ -54,6 +67,18 @@ func SquaredNorm(v []float32) float64 {
 		a += float64(x) * float64(x)
 	}
 	return a + b + (c + d)
+}
+
+// SettledEach is [Settled] for each of several vectors of so many dimensions, one after the other.
+func SettledEach(vectors []float32, dimensions int) []float32 {
+	if len(vectors) == dimensions {
+		return Settled(vectors)
+	}
+	out := make([]float32, 0, len(vectors))
+	for v := range slices.Chunk(vectors, dimensions) {
+		out = append(out, Settled(v)...)
+	}
+	return out
 }
 
 // Settled returns a vector scaled by a power of two, which changes no direction, if its components are so large or so small that a

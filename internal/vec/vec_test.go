@@ -82,3 +82,27 @@ func BenchmarkCosine384(b *testing.B) {
 		vec.Cosine(x, y)
 	}
 }
+
+func TestNearest(t *testing.T) {
+	t.Parallel()
+	query := []float32{1, 0}
+	if got := vec.Nearest(query, []float32{0, 2, -1, 0, 3, 3}); math.Abs(got-math.Sqrt2/2) > 1e-12 {
+		t.Errorf("the nearest of three has the cosine %v", got)
+	}
+	if got := vec.Nearest(query, []float32{-5, 0}); got != -1 {
+		t.Errorf("the nearest of one has the cosine %v, want -1", got)
+	}
+}
+
+func TestSettledEach(t *testing.T) {
+	t.Parallel()
+	one := []float32{1, 2}
+	if got := vec.SettledEach(one, 2); &got[0] != &one[0] {
+		t.Error("what need not be scaled was copied")
+	}
+	several := []float32{1, 2, 1e30, -1e30, 1e-30, 0}
+	want := slices.Concat(one, vec.Settled(several[2:4]), vec.Settled(several[4:]))
+	if got := vec.SettledEach(several, 2); !slices.Equal(got, want) {
+		t.Errorf("%v, want %v: each by itself", got, want)
+	}
+}

@@ -9,7 +9,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -180,15 +179,12 @@ func checkHits(r *llmemory.Result, question, model string, dimensions int, parts
 		if h.Scores.Vector == nil {
 			continue
 		}
-		want := -1.0
 		input := llmemory.JobInput{Name: h.Document.Name, Heading: h.Heading, Text: h.Text, Parts: partsOf(h.Text)}
 		var parts [][]float32
 		for _, text := range input.Texts() {
 			parts = append(parts, embedtest.Vector(model, text, dimensions))
 		}
-		for v := range slices.Chunk(llmemory.JoinParts(parts), dimensions) {
-			want = max(want, vec.Cosine(v, q))
-		}
+		want := vec.Nearest(q, llmemory.JoinParts(parts))
 		if math.Abs(*h.Scores.Vector-want) > 1e-4 {
 			return fmt.Errorf("%q is found with the vector of something else: %v, want %v", input.Texts(), *h.Scores.Vector, want)
 		}

@@ -304,9 +304,7 @@ func (s *Store) Complete(ctx context.Context, p llmemory.CompleteParams) (*llmem
 			return nil, err
 		}
 		owners[i], ordinals[i], hashes[i], first[i], parts[i] = item.Owner, int64(item.Ordinal), item.Hash, int32(len(flat)/d), int32(of)
-		for part := range slices.Chunk(item.Vector, d) {
-			flat = append(flat, vec.Settled(part)...)
-		}
+		flat = append(flat, vec.SettledEach(item.Vector, d)...)
 	}
 	owner := common(p.Items, func(item llmemory.CompleteItem) string { return item.Owner })
 	err = s.write(ctx, owner, func(b *pgdbm.Batch) {

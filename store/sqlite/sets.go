@@ -13,8 +13,8 @@ import (
 
 // vectorSet is what an owner has in a generation. Vectors are kept twice: as they came, a row for each leaf with those of its parts, and
 // quantised, in pages of many, which is what is scanned. Every change of a set has a number, its version, and what changed is a page of
-// its own; small pages are merged, as segments of the text index are. So whoever holds the set in memory as of one version comes up to another by reading a
-// little, and adding a vector writes little.
+// its own; small pages are merged, as segments of the text index are. So whoever holds the set in memory as of one version comes up to
+// another by reading a little, and adding a vector writes little.
 type vectorSet struct {
 	id         int64 // 0 if there is none yet
 	generation int64
@@ -22,7 +22,7 @@ type vectorSet struct {
 	version    uint64 // of the last change
 	since      uint64 // the version from which on the pages tell what was removed
 	leaves     int64  // that have their vectors
-	vectors    int64  // of their parts
+	vectors    int64  // that these leaves have together
 	removed    int64  // vectors that the pages hold still
 }
 
@@ -310,8 +310,8 @@ func decodeVector(out []float32, raw []byte, dimensions int) ([]float32, error) 
 	return out, nil
 }
 
-// cosines returns a function that computes the cosines of the set's leaves to a query from what is stored: of each that of its nearest
-// part.
+// cosines returns a function that computes the cosines of the set's leaves to a query, of each that of its nearest vector, from what is
+// stored.
 func (s *Store) cosines(c *conn, v vectorSet, query []float32) func(ordinal uint64) (float64, error) {
 	var scratch []float32
 	sql := s.sql.Get("vector")
@@ -320,10 +320,7 @@ func (s *Store) cosines(c *conn, v vectorSet, query []float32) func(ordinal uint
 		err = c.query(sql, func(r row) (err error) {
 			found = true
 			if scratch, err = decodeVector(scratch, r.ColumnRawBlob(0), v.dimensions); err == nil {
-				cosine = vec.Cosine(query, scratch[:v.dimensions])
-				for part := range slices.Chunk(scratch[v.dimensions:], v.dimensions) {
-					cosine = max(cosine, vec.Cosine(query, part))
-				}
+				cosine = vec.Nearest(query, scratch)
 			}
 			return err
 		}, vectorID(v.id, ordinal))

@@ -43,11 +43,7 @@ func nearestPart(e *words, query, passage string) float64 {
 	for _, part := range chunk.Parts(passage, partsOf(passage)) {
 		parts = append(parts, e.vector(part))
 	}
-	best := -1.0
-	for v := range slices.Chunk(llmemory.JoinParts(parts), 16) {
-		best = max(best, vec.Cosine(v, e.vector(query)))
-	}
-	return best
+	return vec.Nearest(e.vector(query), llmemory.JoinParts(parts))
 }
 
 // testPartsNearest asks among passages of one to three parts, with and without conditions: the answer is that of reading everything,
