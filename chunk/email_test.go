@@ -113,7 +113,7 @@ func TestEditsOfMessagesStayLocal(t *testing.T) {
 				}
 				text := strings.Join(parts, "\n")
 				leaves, texts := leavesOf(t, text, label, "")
-				for range 40 {
+				for range soak.Pick(20, 40) {
 					at := 1 + w.IntN(len(parts)-2)
 					part := w.edit(parts[at])
 					if part == "" {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/llmemory/llmemory/chunk"
+	"github.com/llmemory/llmemory/internal/soak"
 )
 
 // writer makes up documents with the proportions of real ones: paragraphs of one to twelve sentences, sections of one to ten
@@ -135,7 +136,8 @@ func leavesOf(t *testing.T, text, label, markup string) (leaves []chunk.Piece, t
 // TestEditsStayLocal checks the promise that an edit inside a paragraph changes at most three leaves outside of it.
 func TestEditsStayLocal(t *testing.T) {
 	t.Parallel()
-	const documents, edits, promise = 5, 40, 3
+	const promise = 3
+	documents, edits := soak.Pick(2, 5), soak.Pick(20, 40)
 	for _, label := range []string{"text", "markdown", "code", "code go", "code javascript", "email", "chat"} {
 		t.Run(label, func(t *testing.T) {
 			t.Parallel()
@@ -170,10 +172,10 @@ func TestEditsStayLocal(t *testing.T) {
 					changes += n
 				}
 			}
-			if mean := float64(changes) / (documents * edits); mean > 0.5 {
+			if mean := float64(changes) / float64(documents*edits); mean > 0.5 {
 				t.Errorf("%.2f leaves change on average, want at most 0.5", mean)
 			}
-			t.Logf("%d leaves change at most, %.2f on average", most, float64(changes)/(documents*edits))
+			t.Logf("%d leaves change at most, %.2f on average", most, float64(changes)/float64(documents*edits))
 		})
 	}
 }
@@ -183,7 +185,7 @@ func TestGrowth(t *testing.T) {
 	t.Parallel()
 	w := newWriter(99)
 	blocks := w.document("text")
-	for n := 20; n < len(blocks); n++ {
+	for n := 20; n < len(blocks); n += soak.Pick(3, 1) {
 		before := strings.Join(blocks[:n], "\n\n")
 		after := before + "\n\n" + blocks[n]
 		leaves, _ := leavesOf(t, before, "text", "")
@@ -251,7 +253,7 @@ func TestPagesInFront(t *testing.T) {
 				}
 				return leaves
 			}
-			for seed := range uint64(6) {
+			for seed := range uint64(soak.Pick(2, 6)) {
 				w := newWriter(seed)
 				text, pages := c.make(w, 60)
 				front, frontPages := c.make(w, 5)

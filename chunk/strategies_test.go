@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/llmemory/llmemory/chunk"
+	"github.com/llmemory/llmemory/internal/soak"
 	"github.com/llmemory/llmemory/internal/wordpiece"
 )
 
@@ -143,7 +144,7 @@ func TestStrategiesKeepTheContract(t *testing.T) {
 	for name, text := range hostile() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			text := strings.ToValidUTF8(text[:min(len(text), 20_000)], "")
+			text := strings.ToValidUTF8(text[:min(len(text), soak.Pick(6000, 20_000))], "")
 			for _, s := range append(strategies(200), strategies(7)...) {
 				first := check(t, s, chunk.Text{Content: text})
 				if blank := strings.TrimSpace(text) == ""; blank != (len(first) == 0) {
@@ -175,7 +176,7 @@ func TestStructuresKeepTheContract(t *testing.T) {
 	for name, text := range all {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			text := strings.ToValidUTF8(text[:min(len(text), 40_000)], "")
+			text := strings.ToValidUTF8(text[:min(len(text), soak.Pick(12_000, 40_000))], "")
 			for _, markup := range markups {
 				for _, label := range []string{"unknown", "presentation"} {
 					pieces := mustChunkText(t, chunk.Hierarchical{}, chunk.Text{Content: text, Type: label, Markup: markup, Pages: []int{0, 7, len(text) / 2}})
@@ -342,7 +343,7 @@ func TestStrategyEdits(t *testing.T) {
 		}
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			for seed := range uint64(3) {
+			for seed := range uint64(soak.Pick(1, 3)) {
 				w := newWriter(seed)
 				blocks := w.document("text")
 				text := strings.Join(blocks, "\n\n")

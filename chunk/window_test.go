@@ -10,6 +10,7 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/llmemory/llmemory/chunk"
+	"github.com/llmemory/llmemory/internal/soak"
 )
 
 // TestWindows checks that Markdown which is parsed window by window is cut as it is at once, as long as no block fills a window.
@@ -75,7 +76,7 @@ func TestGiantBlocks(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for name, text := range giants(4000) {
 		for _, text := range []string{text, "before\n\n" + text, text + "\n\nafter\n"} {
-			for range 8 {
+			for range soak.Pick(3, 8) {
 				window := 1 + r.IntN(600)
 				pieces, err := chunk.ChunkWindows(t.Context(), chunk.Hierarchical{}, chunk.Text{Content: text, Type: "markdown"}, window)
 				if err != nil {

@@ -22,12 +22,18 @@ filter=("$tools/gotest")
 # With the race detector every program, those that tests start included, would wait a second before it ends.
 export GORACE=${GORACE:-atexit_sleep_ms=0}
 
-# SQLite, translated to Go, is thirty times slower when its every access to memory is watched; a connection is one goroutine's anyway.
-# It makes no instance of another package's generic type: such a one, of sync.Map for example, may be linked for all, and locks go unseen.
-unwatched='github.com/ncruces/go-sqlite3-wasm/v6=-race=false'
+# What others wrote and only computes, or reads what it is given, takes several times as long when its every access to memory is watched;
+# SQLite, translated to Go, thirty times. Who shares its values between goroutines is watched all the same. None of these makes an
+# instance of another package's generic type: such a one, of sync.Map for example, may be linked for all, and locks go unseen.
+unwatched=()
+for path in github.com/{ncruces/go-sqlite3-wasm/v6,tetratelabs/wazero/internal/engine/wazevo,tetratelabs/wazero/internal/engine/wazevo/{backend,frontend,ssa}/...} \
+	github.com/{yuin/goldmark,clipperhouse/uax29/v2,blevesearch/segment,blevesearch/snowballstem,google/go-cmp,gabriel-vasile/mimetype,wlynxg/chardet}/... \
+	golang.org/x/{net/html,text}/...; do
+	unwatched+=("-gcflags=$path=-race=false")
+done
 
 # What takes longest begins first: by its name it would come near the end, and end alone.
 [ "${!#}" != ./... ] || set -- "${@:1:$#-1}" ./store/postgres ./...
 
 # The package's own -timeout wins, as it comes later.
-"$tools/pgrun" go test -race -gcflags="$unwatched" -shuffle=on -timeout 20m -json "$@" | "${filter[@]}"
+"$tools/pgrun" go test -race "${unwatched[@]}" -shuffle=on -timeout 20m -json "$@" | "${filter[@]}"

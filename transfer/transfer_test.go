@@ -333,7 +333,7 @@ func TestInterrupted(t *testing.T) {
 				}
 				return n
 			}
-			for range soak.Pick(4, 40) {
+			for range soak.Pick(2, 40) {
 				ctx, stop := context.WithCancel(t.Context())
 				before := stored(file)
 				r, err := transfer.Import(ctx, file, &cut{strings.NewReader(text), random.IntN(len(text)), stop}, all)

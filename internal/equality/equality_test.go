@@ -29,7 +29,7 @@ import (
 func TestEquality(t *testing.T) {
 	t.Parallel()
 	seed := uint64(setting(t, "EQUALITY_SEED", soak.Pick(1, int(time.Now().UnixNano()%1_000_000))))
-	operations := setting(t, "EQUALITY_OPS", soak.Pick(2000, 100_000))
+	operations := setting(t, "EQUALITY_OPS", soak.Pick(1200, 100_000))
 	r := &run{Rand: rand.New(rand.NewPCG(seed, 0)), last: map[string]llmemory.Document{}, did: map[string]int{}}
 	for i, side := range sides() {
 		side.embedders = []*embedder{newEmbedder("a", 16), newEmbedder("b", 24), newEmbedder("c", 40)}

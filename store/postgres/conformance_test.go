@@ -23,10 +23,12 @@ func TestConformance(t *testing.T) {
 	storetest.RunWith(t, d.open, storetest.Options{Reopen: d.reopen, Check: checkOf})
 }
 
-// TestConformanceOneConnection runs it on a pool of one connection: a call that took a second one would wait for itself.
+// TestConformanceOneConnection runs it on a pool of one connection, with edits that need many statements: a call that took a second
+// connection would wait for itself.
 func TestConformanceOneConnection(t *testing.T) {
 	t.Parallel()
 	d := newDriver(nil, pgdbm.Config{MaxConns: 1, AcquireTimeout: 30 * time.Second})
+	d.statementBytes = 500
 	storetest.RunWith(t, d.open, storetest.Options{Reopen: d.reopen, Check: checkOf, OneTransaction: true, Brief: true})
 }
 
@@ -179,14 +181,6 @@ func by[T any](w walled, items []T, owner func(T) string) *postgres.Store {
 		}
 	}
 	return w.Store
-}
-
-// TestConformanceSmallStatements runs it with edits that need many statements.
-func TestConformanceSmallStatements(t *testing.T) {
-	t.Parallel()
-	d := newDriver(nil, pgdbm.Config{})
-	d.statementBytes = 500
-	storetest.RunWith(t, d.open, storetest.Options{Reopen: d.reopen, Check: checkOf, Brief: true})
 }
 
 // driver opens stores in databases of their own.

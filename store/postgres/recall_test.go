@@ -38,14 +38,14 @@ func TestRecall(t *testing.T) {
 		words := readWords(t, file)
 		o.set, o.dimensions = words, len(words[0])
 	}
-	o.IndexFrom = soak.Pick(5000, 0)
+	o.IndexFrom = soak.Pick(2500, 0)
 	c := newCrowd(t, o)
 	type share struct {
 		name string
 		n    int
 	}
 	for _, s := range soak.Pick(
-		[]share{{"0.05 %", 16}, {"1 %", 300}, {"10 %", 3000}, {"20 %", 6000}, {"70 %", 21_000}},
+		[]share{{"0.05 %", 8}, {"1 %", 152}, {"10 %", 1500}, {"20 %", 3000}, {"70 %", 10_500}},
 		[]share{{"0.05 %", 100}, {"1 %", 2000}, {"the rest", 7900}, {"5 %", 10_000}, {"10 %", 20_000}, {"20 %", 40_000}, {"60 %", 120_000}},
 	) {
 		c.load(t, s.name, s.n)
@@ -146,7 +146,7 @@ func (c *crowd) plansHold(t *testing.T, indexed []*crowdOwner) {
 	var rows int
 	db := c.store.DB()
 	must(t, db.QueryRow(t.Context(), onGeneration(`SELECT reltuples::bigint FROM pg_class WHERE oid = '{{tables.embeddings}}'::regclass`, c.generation)).Scan(&rows))
-	if rows < 30_000 {
+	if rows < 15_000 {
 		t.Errorf("%d rows were analysed", rows)
 	}
 	one := *c
@@ -183,7 +183,7 @@ func (c *crowd) plansHold(t *testing.T, indexed []*crowdOwner) {
 		for _, o := range indexed {
 			check(o, llmemory.Where{}, true)
 			check(o, below(buckets/2000), false)
-			if len(o.vectors) > 20_000 {
+			if len(o.vectors) > 10_000 {
 				check(o, below(buckets/2), true)
 			}
 		}

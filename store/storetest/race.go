@@ -187,7 +187,7 @@ func (s *suite) testVersions(t *testing.T) {
 	const writers, readers = 2, 2
 	looks := looks(t.Context(), o)
 	var changes, newest int64
-	for round := range s.scale(1000, 50) {
+	for round := range s.scale(500, 50) {
 		var mu sync.Mutex
 		var race sync.WaitGroup
 		for w := range writers {
