@@ -22,12 +22,12 @@ filter=("$tools/gotest")
 # With the race detector every program, those that tests start included, would wait a second before it ends.
 export GORACE=${GORACE:-atexit_sleep_ms=0}
 
-# What others wrote and only computes, or reads what it is given, takes several times as long when its every access to memory is watched;
-# SQLite, translated to Go, thirty times. Who shares its values between goroutines is watched all the same. None of these makes an
-# instance of another package's generic type: such a one, of sync.Map for example, may be linked for all, and locks go unseen.
+# What others wrote and only computes takes several times as long when its every access to memory is watched; SQLite, translated to Go,
+# thirty times. Who shares its values between goroutines is watched all the same. None of these makes an instance of another package's
+# generic type: such a one, of sync.Map for example, may be linked for all, and locks go unseen.
 unwatched=()
-for path in github.com/{ncruces/go-sqlite3-wasm/v6,tetratelabs/wazero/internal/engine/wazevo,tetratelabs/wazero/internal/engine/wazevo/{backend,frontend,ssa}/...} \
-	github.com/{yuin/goldmark,clipperhouse/uax29/v2,blevesearch/segment,blevesearch/snowballstem,google/go-cmp,gabriel-vasile/mimetype,wlynxg/chardet}/... \
+for path in github.com/{ncruces/go-sqlite3-wasm/v6,tetratelabs/wazero/internal/engine/wazevo/{backend,frontend,ssa}/...} \
+	github.com/{yuin/goldmark,clipperhouse/uax29/v2,blevesearch/segment,blevesearch/snowballstem,google/go-cmp,wlynxg/chardet}/... \
 	golang.org/x/{net/html,text}/...; do
 	unwatched+=("-gcflags=$path=-race=false")
 done

@@ -20,7 +20,7 @@ import (
 // of each with those of a scorer that reads every live text: 300 questions about 100,000 chunks in the long form. Folding, merging,
 // opening anew and what another owner does may not change an answer, to the last bit.
 func (s *suite) testExact(t *testing.T) {
-	chunks, questions := soak.Pick(2000, 100_000), soak.Pick(50, 300)
+	chunks, questions := soak.Pick(1200, 100_000), soak.Pick(30, 300)
 	if s.Brief {
 		chunks, questions = soak.Pick(200, 10_000), 20
 	}

@@ -247,7 +247,7 @@ func (s *suite) testHistories(t *testing.T) {
 	looks := looks(t.Context(), o)
 	next := 0
 	var state register
-	for round := range s.scale(80, 20) {
+	for round := range s.scale(50, 12) {
 		var h recorder
 		var race sync.WaitGroup
 		for range 4 {

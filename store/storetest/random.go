@@ -36,7 +36,7 @@ func (s *suite) testHistory(t *testing.T) {
 	for i := range 3 {
 		h.models = append(h.models, newModel(fmt.Sprint("owner ", i)))
 	}
-	operations := number(t, "STORETEST_OPS", s.scale(1200, 300))
+	operations := number(t, "STORETEST_OPS", s.scale(1000, 200))
 	for i := range operations {
 		h.step(t)
 		if (i+1)%500 == 0 || i+1 == operations {

@@ -671,7 +671,7 @@ func (s *suite) testLongDocument(t *testing.T) {
 		return strings.TrimSpace(b.String())
 	}
 	var list []string
-	for range s.scale(200, 60) {
+	for range s.scale(100, 30) {
 		list = append(list, paragraph())
 	}
 	doc := func(front string) llmemory.Document {

@@ -446,7 +446,7 @@ func (s *suite) testCanary(t *testing.T) {
 	}
 	seen := [][]string{fingerprint(t, owners[0]), fingerprint(t, owners[1])}
 	var log []string
-	for step := range s.scale(50, 15) {
+	for step := range s.scale(30, 10) {
 		i := random.IntN(2)
 		other := 1 - i
 		answer := act(i, step)

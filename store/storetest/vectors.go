@@ -227,7 +227,7 @@ func (s *suite) testSwitch(t *testing.T) {
 	m := open()
 	o := m.Owner("o")
 	var docs []llmemory.Document
-	for i := range s.scale(60, 20) {
+	for i := range s.scale(40, 12) {
 		docs = append(docs, llmemory.Document{Key: fmt.Sprint(i), Language: "en", Content: numbered(3, fmt.Sprintf("word%d common part%%d", i))})
 	}
 	addMany(t, o, docs)
