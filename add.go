@@ -627,7 +627,7 @@ func (o *Owner) complete(ctx, settle context.Context, p *prepared, kept *atomic.
 
 // text is what is to be cut.
 func (p *prepared) text() chunk.Text {
-	return chunk.Text{Content: p.content, Type: string(p.record.Type), Markup: p.record.Markup}
+	return chunk.Text{Content: p.content, Type: string(p.record.Type), Markup: p.record.Markup, Pages: p.pages}
 }
 
 // cut cuts the text into pieces, gives these their ids, and finds the text's language.

@@ -15,7 +15,7 @@ import (
 )
 
 // version is part of the signature. It goes up with every change that may cut any text differently.
-const version = 7
+const version = 8
 
 // DefaultMaxLeafTokens is what a reader, or a model's prompt, takes in at a glance. It may be more than an embedding model reads, as a
 // leaf of that size is embedded in parts.

@@ -26,6 +26,10 @@ func zipOf(t testing.TB, method uint16, members []string) []byte {
 	t.Helper()
 	var list []Member
 	for i := 0; i+1 < len(members); i += 2 {
+		method := method
+		if members[i+1] == "" {
+			method = zip.Store // there is nothing to pack, which takes its time all the same
+		}
 		list = append(list, Member{FileHeader: zip.FileHeader{Name: members[i], Method: method}, Content: members[i+1]})
 	}
 	return ZipOf(t, list...)

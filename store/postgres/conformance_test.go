@@ -29,7 +29,7 @@ func TestConformanceOneConnection(t *testing.T) {
 	t.Parallel()
 	d := newDriver(nil, pgdbm.Config{MaxConns: 1, AcquireTimeout: 30 * time.Second})
 	d.statementBytes = 500
-	storetest.RunWith(t, d.open, storetest.Options{Reopen: d.reopen, Check: checkOf, OneTransaction: true, Brief: true})
+	storetest.RunWith(t, d.open, storetest.Options{Reopen: d.reopen, Check: checkOf, OneTransaction: true, Brief: true, Half: 1})
 }
 
 // TestConformancePgBouncer runs it through a transaction pooler with one server connection: whatever relied on a session would
@@ -38,7 +38,7 @@ func TestConformancePgBouncer(t *testing.T) {
 	t.Parallel()
 	bouncer := func(tb testing.TB, url string) string { return pgtest.Bouncer(tb, url, pgtest.BouncerOptions{}) }
 	d := newDriver(bouncer, pgdbm.Config{})
-	storetest.RunWith(t, d.open, storetest.Options{Reopen: d.reopen, Check: checkOf, OneTransaction: true, Brief: true})
+	storetest.RunWith(t, d.open, storetest.Options{Reopen: d.reopen, Check: checkOf, OneTransaction: true, Brief: true, Half: 2})
 }
 
 // TestConformanceRowSecurity runs it under forced row-level security, as a role that may only read and write: a statement that forgets

@@ -198,7 +198,7 @@ func checkHits(r *llmemory.Result, question, model string, dimensions int, parts
 func TestWorkersUnderFire(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	kills, documents := soak.Pick(20, 200), soak.Pick(1_000, 20_000)
+	kills, documents := soak.Pick(12, 200), soak.Pick(600, 20_000)
 	most, pace := soak.Pick(900*time.Millisecond, 5*time.Second), soak.Pick(0, 30*time.Millisecond)
 	url := pgtest.Clone(t, "llmemory conformance", migrate)
 	store, mem, err := openFire(ctx, url, fireEmbedder())

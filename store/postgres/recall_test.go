@@ -45,7 +45,7 @@ func TestRecall(t *testing.T) {
 		n    int
 	}
 	for _, s := range soak.Pick(
-		[]share{{"0.05 %", 8}, {"1 %", 152}, {"10 %", 1500}, {"20 %", 3000}, {"70 %", 10_500}},
+		[]share{{"0.05 %", 16}, {"1 %", 300}, {"12 %", 3000}, {"86 %", 21_000}},
 		[]share{{"0.05 %", 100}, {"1 %", 2000}, {"the rest", 7900}, {"5 %", 10_000}, {"10 %", 20_000}, {"20 %", 40_000}, {"60 %", 120_000}},
 	) {
 		c.load(t, s.name, s.n)
@@ -107,7 +107,7 @@ func (c *crowd) recall(t *testing.T, when string) {
 	for _, o := range c.owners {
 		var row strings.Builder
 		sums := make([]float64, len(selected))
-		questions := soak.Pick(6, 50)
+		questions := soak.Pick(4, 50)
 		plans := make([]string, len(selected))
 		for i := range questions {
 			known := o.snapshot()
@@ -146,7 +146,7 @@ func (c *crowd) plansHold(t *testing.T, indexed []*crowdOwner) {
 	var rows int
 	db := c.store.DB()
 	must(t, db.QueryRow(t.Context(), onGeneration(`SELECT reltuples::bigint FROM pg_class WHERE oid = '{{tables.embeddings}}'::regclass`, c.generation)).Scan(&rows))
-	if rows < 15_000 {
+	if rows < 24_000 {
 		t.Errorf("%d rows were analysed", rows)
 	}
 	one := *c
@@ -183,11 +183,11 @@ func (c *crowd) plansHold(t *testing.T, indexed []*crowdOwner) {
 		for _, o := range indexed {
 			check(o, llmemory.Where{}, true)
 			check(o, below(buckets/2000), false)
-			if len(o.vectors) > 10_000 {
+			if len(o.vectors) > 20_000 {
 				check(o, below(buckets/2), true)
 			}
 		}
-		for _, o := range c.owners[:3] {
+		for _, o := range c.owners[:soak.Pick(2, 3)] {
 			check(o, llmemory.Where{}, false)
 		}
 	}
