@@ -17,7 +17,7 @@ func TestConformance(t *testing.T) {
 // TestConformanceDurable runs it as the store is by default.
 func TestConformanceDurable(t *testing.T) {
 	t.Parallel()
-	conform(t, sqlite.Full, storetest.Options{Brief: true})
+	conform(t, sqlite.Full, storetest.Options{Brief: true, Half: 1})
 }
 
 func conform(t *testing.T, synchronous sqlite.Synchronous, o storetest.Options) {

@@ -44,8 +44,8 @@ type Options struct {
 	OneWriter bool
 	// Brief shortens histories, races and large collections: for the second and third way to open a driver.
 	Brief bool
-	// Half, 1 or 2, leaves out every second case, the long form excepted: for two ways to open a driver that are much alike, of which
-	// one runs the cases that the other does not.
+	// Half, 1 or 2, leaves out every second case, the long form excepted: for ways to open a driver that are much alike. What one leaves
+	// out another runs.
 	Half int
 }
 
