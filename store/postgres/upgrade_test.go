@@ -1,18 +1,16 @@
 package postgres_test
 
 import (
-	"fmt"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/llmemory/llmemory"
-	"github.com/llmemory/llmemory/embedding/embedtest"
 	"github.com/llmemory/llmemory/pgdbm"
 	"github.com/llmemory/llmemory/pgdbm/pgtest"
 	"github.com/llmemory/llmemory/store/postgres"
+	"github.com/llmemory/llmemory/store/storetest"
 )
 
 // TestUpgrade takes a schema back to the tables of the first version and forward again: documents stay as they were, and tables that
@@ -77,8 +75,7 @@ func TestUpgrade(t *testing.T) {
 	}
 }
 
-// TestUpgradeVectors takes vectors back to the tables of when a passage had one, and forward again: what has one
-// keeps it, and what has several is embedded anew, as a whole: the older tables know of no parts.
+// TestUpgradeVectors checks that what has one vector keeps it.
 func TestUpgradeVectors(t *testing.T) {
 	t.Parallel()
 	ctx, url := t.Context(), pgtest.URL(t)
@@ -88,57 +85,14 @@ func TestUpgradeVectors(t *testing.T) {
 	_, err = pool.Pgx().Exec(ctx, "CREATE EXTENSION vector")
 	must(t, err)
 	db := pool.Schema(`odd "name' $n$`)
-	e := embedtest.New(embedtest.Config{Model: "m", Dimensions: 16})
-	var long strings.Builder
-	for i := range 90 {
-		fmt.Fprintf(&long, "Sentence %d tells of water and of stone. ", i)
-	}
-	var memory *llmemory.Memory
-	open := func() (vectors, leaves int64, close func() error) {
-		t.Helper()
+	storetest.UpgradeVectors(t, func() llmemory.Store {
 		store, err := postgres.New(ctx, db, nil)
 		must(t, err)
-		memory, err = llmemory.New(store, &llmemory.Config{Embedder: e})
+		return store
+	}, func() {
+		m, err := postgres.Migrations(db)
 		must(t, err)
-		g, err := memory.AddGeneration(ctx, nil, "")
+		_, err = m.Down(ctx, 3)
 		must(t, err)
-		p, err := memory.Progress(ctx, g.ID)
-		must(t, err)
-		return p.Vectors, p.Leaves, store.Close
-	}
-	find := func() (out []string) {
-		t.Helper()
-		found, err := memory.Owner("o").Search(ctx, "stone", &llmemory.SearchOptions{Mode: llmemory.ByVector})
-		must(t, err)
-		for _, h := range found.Hits {
-			out = append(out, h.Text)
-		}
-		slices.Sort(out)
-		return out
-	}
-	_, _, closeStore := open()
-	for _, doc := range []llmemory.Document{{Key: "long", Content: long.String()}, {Key: "short", Content: "a stone"}} {
-		_, err := memory.Owner("o").Add(ctx, doc)
-		must(t, err)
-	}
-	want := find()
-	must(t, closeStore())
-	m, err := postgres.Migrations(db)
-	must(t, err)
-	_, err = m.Down(ctx, 3)
-	must(t, err)
-	vectors, leaves, closeStore := open()
-	if vectors < 1 || leaves < vectors+3 {
-		t.Errorf("after the upgrade %d of %d passages have vectors, want that of the short one", vectors, leaves)
-	}
-	if got := find(); len(got) != int(vectors) || !slices.Contains(got, "a stone") {
-		t.Errorf("found before the others are embedded: %q", got)
-	}
-	if p, err := memory.EmbedQueue(ctx, nil); err != nil || p.Embedded != int(leaves-vectors) {
-		t.Errorf("embedded: %+v, %v", p, err)
-	}
-	if diff := cmp.Diff(want, find()); diff != "" {
-		t.Errorf("found (-before +after):\n%s", diff)
-	}
-	must(t, closeStore())
+	}, "a stone")
 }

@@ -16,13 +16,11 @@ import (
 	"testing/fstest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/llmemory/llmemory"
-	"github.com/llmemory/llmemory/embedding/embedtest"
 	"github.com/llmemory/llmemory/internal/migrate"
 	"github.com/llmemory/llmemory/internal/soak"
 	"github.com/llmemory/llmemory/store/sqlite"
+	"github.com/llmemory/llmemory/store/storetest"
 )
 
 func newPath(tb testing.TB) string { return filepath.Join(tb.TempDir(), "memory.db") }
@@ -481,59 +479,18 @@ func TestUpgrade(t *testing.T) {
 	}
 }
 
-// TestUpgradeVectors takes vectors of several parts back to the tables of when a passage had one, and forward again: the owner's passages
-// are embedded anew, as a whole, since the older tables know of no parts.
+// TestUpgradeVectors checks that an owner who has vectors of several parts loses all vectors on the way back.
 func TestUpgradeVectors(t *testing.T) {
 	t.Parallel()
 	ctx, path := t.Context(), newPath(t)
-	e := embedtest.New(embedtest.Config{Model: "m", Dimensions: 16})
-	var long strings.Builder
-	for i := range 90 {
-		fmt.Fprintf(&long, "Sentence %d tells of water and of stone. ", i)
-	}
-	var memory *llmemory.Memory
-	open := func() (vectors, leaves int64, close func() error) {
-		t.Helper()
+	storetest.UpgradeVectors(t, func() llmemory.Store {
 		store, err := sqlite.Open(ctx, path, nil)
 		must(t, err)
-		memory, err = llmemory.New(store, &llmemory.Config{Embedder: e})
+		return store
+	}, func() {
+		m, err := sqlite.OpenMigrator(ctx, path, false, nil)
 		must(t, err)
-		g, err := memory.AddGeneration(ctx, nil, "")
-		must(t, err)
-		p, err := memory.Progress(ctx, g.ID)
-		must(t, err)
-		return p.Vectors, p.Leaves, store.Close
-	}
-	find := func() (out []string) {
-		t.Helper()
-		found, err := memory.Owner("o").Search(ctx, "stone", &llmemory.SearchOptions{Mode: llmemory.ByVector})
-		must(t, err)
-		for _, h := range found.Hits {
-			out = append(out, h.Text)
-		}
-		slices.Sort(out)
-		return out
-	}
-	_, _, closeStore := open()
-	for _, doc := range []llmemory.Document{{Key: "long", Content: long.String()}, {Key: "short", Content: "a stone"}} {
-		_, err := memory.Owner("o").Add(ctx, doc)
-		must(t, err)
-	}
-	want := find()
-	must(t, closeStore())
-	m, err := sqlite.OpenMigrator(ctx, path, false, nil)
-	must(t, err)
-	_, err = m.Down(ctx, 3)
-	must(t, errors.Join(err, m.Close()))
-	vectors, leaves, closeStore := open()
-	if vectors != 0 || leaves < 3 || len(find()) > 0 {
-		t.Errorf("after the upgrade %d of %d passages have vectors, and %q are found: want none", vectors, leaves, find())
-	}
-	if p, err := memory.EmbedQueue(ctx, nil); err != nil || p.Embedded != int(leaves) {
-		t.Errorf("embedded: %+v, %v", p, err)
-	}
-	if diff := cmp.Diff(want, find()); diff != "" {
-		t.Errorf("found (-before +after):\n%s", diff)
-	}
-	must(t, closeStore())
+		_, err = m.Down(ctx, 3)
+		must(t, errors.Join(err, m.Close()))
+	})
 }
